@@ -1,0 +1,80 @@
+"""The one family of errors: each names the node (or argument), the rule it breaks and the remedy."""
+
+from __future__ import annotations
+
+
+class QCMapError(Exception):
+    """Base class of every error that qcmap raises on purpose.
+
+    Parameters
+    ----------
+    subject
+        The node, argument, file or activation at fault, as the user named it.
+    rule
+        What is wrong, stated as the rule that is broken.
+    remedy
+        What the user can do about it.
+    """
+
+    subject: str
+    rule: str
+    remedy: str
+
+    def __init__(self, subject: str, rule: str, remedy: str) -> None:
+        super().__init__(subject, rule, remedy)
+        self.subject, self.rule, self.remedy = subject, rule, remedy
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {self.rule}; {self.remedy}"
+
+
+class ArchitectureError(QCMapError):
+    """A graph that cannot be built, read or analysed as asked."""
+
+
+class ActivationError(QCMapError):
+    """An activation that is unknown, malformed or cannot be integrated."""
+
+
+class ArgumentError(QCMapError):
+    """An argument outside the range that a function accepts."""
+
+
+class NumericalError(QCMapError):
+    """A computation whose residual is too large to be returned as a result."""
+
+
+class DataError(QCMapError):
+    """Data of the wrong shape, type or content for a torch function."""
+
+
+class MissingExtra(QCMapError):
+    """An optional dependency that a feature needs is not installed."""
+
+
+class Infeasible(QCMapError):
+    """Conditions that no transformation of the activation meets.
+
+    Attributes
+    ----------
+    condition
+        The condition that cannot be met, ``"C'(1)"`` or ``"Q'(1)"``.
+    achievable
+        The intervals of values found for it within the searched set while the other conditions hold; empty if the other
+        conditions cannot be met either.
+    """
+
+    condition: str
+    achievable: tuple[tuple[float, float], ...]
+
+    def __init__(
+        self,
+        subject: str,
+        rule: str,
+        remedy: str,
+        *,
+        condition: str,
+        achievable: tuple[tuple[float, float], ...],
+    ) -> None:
+        super().__init__(subject, rule, remedy)
+        self.condition, self.achievable = condition, achievable
