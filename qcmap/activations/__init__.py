@@ -1,0 +1,7 @@
+"""Activations: what one is, the catalogue, closed forms, and those that a user brings."""
+
+from qcmap.activations._activation import Activation, Kink, TorchFunction
+from qcmap.activations._catalogue import CATALOGUE, activation
+from qcmap.activations._user import from_callable, from_sympy
+
+__all__ = ["CATALOGUE", "Activation", "Kink", "TorchFunction", "activation", "from_callable", "from_sympy"]
