@@ -1,0 +1,133 @@
+"""Constants for functions that are linear on either side of zero: relu, leaky relu, abs.
+
+Positive homogeneity leaves three degrees of freedom (DKS, section 18.6): only t = input_shift / input_scale matters.
+Let phi(u) = l u below zero and r u above, k = r - l, p and P the normal density and distribution at t, and
+m = p + t P = E relu(x + t). With phi(x + t) = l (x + t) + k relu(x + t), Stein's lemma E[x relu(x + t)] = P gives
+
+    E phi'^2 = l^2 + (r^2 - l^2) P,
+    Var phi = l^2 + 2 l k P + k^2 ((1 + t^2) P + t p - m^2) = l^2 + (r^2 - l^2) P - k^2 e(t),
+    e(t) = P - (1 + t^2) P - t p + m^2 = m^2 - t m,
+
+so C'(1) = 1 / (1 - k^2 e / E phi'^2), and, by E[x^2; x > -t] = P - t p,
+
+    Var phi (Q'(1) - 1) = -k t (l p + k m (1 - P)).
+
+Relu therefore has Q'(1) = 1 at t = 0 only, where C'(1) = pi / (pi - 1): the condition on Q' is dropped, as in the
+paper, and C'(1) = psi fixes t. At t = 0 every slope l has Q'(1) = 1, and with r = 1
+
+    C'(1) = 1 / (1 - (1 - l)^2 / (pi (1 + l^2))):
+
+leaky relu meets all four conditions with input_shift 0 and the slope l in [-1, 1) that solves this quadratic. The
+largest value, pi / (pi - 2), is that of l = -1, the absolute value. Away from t = 0, Q'(1) = 1 makes l a function of t,
+along which C'(1) falls from that value to 1 on either side (`theory_checks`, dks-31): nothing larger is reached.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from qcmap.activations import Activation, activation
+from qcmap.errors import Infeasible
+from qcmap.numeric._transform import Transform
+
+_FARTHEST = 8.0
+
+
+def _normal(t: float) -> tuple[float, float, float]:
+    """P(t), p(t) and m(t) = p + t P; m is formed without cancellation for t < 0, as E relu(x + t) = p - |t| P(t)."""
+    from scipy.special import log_ndtr
+
+    density = math.exp(-t * t / 2) / math.sqrt(2 * math.pi)
+    mass = math.exp(float(log_ndtr(t)))
+    return mass, density, density + t * mass
+
+
+def _excess(left: float, right: float, t: float) -> float:
+    """C'(1) - 1 at shift t (in units of the input scale)."""
+    mass, _, mean = _normal(t)
+    gap = (right - left) ** 2 * mean * (mean - t)
+    energy = left**2 + (right**2 - left**2) * mass
+    return gap / (energy - gap)
+
+
+def _transform(act: Activation, t: float) -> Transform:
+    """The transform with this t: abs(input_shift) = 1 as in the paper, or input_shift 0; output constants follow."""
+    assert act.two_slopes is not None
+    left, right = act.two_slopes
+    scale = 1 / abs(t) if t else 1.0
+    mass, _, mean = _normal(t)
+    average = scale * (left * t + (right - left) * mean)
+    variance = left**2 + (right**2 - left**2) * mass - (right - left) ** 2 * mean * (mean - t)
+    return Transform(act, scale, math.copysign(1.0, t) if t else 0.0, -average, 1 / (scale * math.sqrt(variance)))
+
+
+def _crossing(function: Callable[[float], float], low: float, high: float) -> float | None:
+    from scipy.optimize import brentq
+
+    find: Any = brentq
+
+    if function(low) * function(high) > 0:
+        return None
+    return float(find(function, low, high, xtol=1e-15, rtol=9e-16))
+
+
+def three_conditions(act: Activation, psi: float) -> Transform:
+    """Q(1) = 1, C(0) = 0 and C'(1) = psi, without the condition on Q'(1) (DKS, section 18.6).
+
+    The solution with t >= 0 is taken where there is one; the paper's, which has input_shift 1.
+
+    Raises
+    ------
+    Infeasible
+        If phi is linear, or no shift within 8 input scales reaches psi.
+    """
+    assert act.two_slopes is not None
+    left, right = act.two_slopes
+
+    def gap(t: float) -> float:
+        return math.log(max(_excess(left, right, t), 1e-300)) - math.log(psi - 1)
+
+    t = None if left == right else _crossing(gap, 0.0, _FARTHEST)
+    if t is None and left != right:
+        t = _crossing(gap, -_FARTHEST, 0.0)
+    if t is None:
+        grid = [1 + _excess(left, right, _FARTHEST * k / 50) for k in range(-50, 51)] if left != right else [1.0]
+        achievable = ((min(grid), max(grid)),)
+        raise Infeasible(
+            act.name,
+            f"no transform has C'(1) = {psi:.10g}: it lies in [{achievable[0][0]:.10g}, {achievable[0][1]:.10g}]"
+            + (
+                ", because the function is linear"
+                if left == right
+                else f" for shifts within {_FARTHEST:g} input scales"
+            ),
+            "choose a nonlinear activation" if left == right else "choose zeta so that psi lies there",
+            condition="C'(1)",
+            achievable=achievable,
+        )
+    return _transform(act, t)
+
+
+def with_free_slope(act: Activation, psi: float) -> Transform:
+    """All four conditions, the negative slope chosen too (leaky relu).
+
+    Raises
+    ------
+    Infeasible
+        If psi exceeds pi / (pi - 2), about 2.75.
+    """
+    share = math.pi * (1 - 1 / psi)
+    if share > 2:
+        most = math.pi / (math.pi - 2)
+        raise Infeasible(
+            act.name,
+            f"no negative slope has C'(1) = {psi:.10g}: it lies in (1, {most:.10g}]",
+            "choose zeta so that psi lies there",
+            condition="C'(1)",
+            achievable=((1.0, most),),
+        )
+    # (1 - l)^2 = share (1 + l^2), solved for abs(l) <= 1 without cancellation.
+    slope = (1 - share) / (1 + math.sqrt(share * (2 - share)))
+    return _transform(activation(act.name, negative_slope=slope), 0.0)

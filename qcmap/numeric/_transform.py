@@ -1,0 +1,105 @@
+"""A transformed activation and the four quantities that Deep Kernel Shaping controls."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from qcmap.activations import Activation
+from qcmap.errors import ArgumentError, NumericalError
+from qcmap.numeric._quadrature import ORDER, gaussian_rule
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Transform:
+    """phi_hat(u) = output_scale * (phi(input_scale * u + input_shift) + output_shift) (DKS, section 18.1).
+
+    The paper writes alpha, beta, gamma, delta for ``input_scale``, ``input_shift``, ``output_scale``, ``output_shift``.
+    """
+
+    activation: Activation
+    input_scale: float = 1.0
+    input_shift: float = 0.0
+    output_shift: float = 0.0
+    output_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, value in self.constants.items():
+            if not math.isfinite(value):
+                raise ArgumentError(name, f"constants of a transform are finite, not {value!r}", "give a finite number")
+        if self.input_scale == 0 or self.output_scale == 0:
+            raise ArgumentError("input_scale", "a scale of zero makes the activation constant", "give another scale")
+
+    @property
+    def constants(self) -> dict[str, float]:
+        """The four constants by name."""
+        return {
+            "input_scale": self.input_scale,
+            "input_shift": self.input_shift,
+            "output_shift": self.output_shift,
+            "output_scale": self.output_scale,
+        }
+
+    def __call__(self, u: ArrayLike) -> Array:
+        """phi_hat(u), for real u of any shape."""
+        argument = self.input_scale * np.asarray(u, dtype=np.float64) + self.input_shift
+        return self.output_scale * (self.activation.value(argument) + self.output_shift)
+
+    def derivative(self, u: ArrayLike) -> Array:
+        """phi_hat'(u), for real u of any shape."""
+        argument = self.input_scale * np.asarray(u, dtype=np.float64) + self.input_shift
+        return self.output_scale * self.input_scale * self.activation.first(argument)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The activation's name and parameters and the four constants."""
+        return {"activation": self.activation.name, **dict(self.activation.parameters), **self.constants}
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Q(1), Q'(1), C(0) and C'(1) of an activation at q = 1 (DKS, section 18.4)."""
+
+    q: float
+    dq: float
+    c0: float
+    dc1: float
+
+
+def conditions(transform: Transform, order: int = ORDER + 12) -> Conditions:
+    """Q(1) = E f^2, Q'(1) = E[f f' x], C(0) = (E f)^2 / Q(1), C'(1) = E[f'^2] / Q(1) for f = phi_hat.
+
+    DKS, equations 5, 14 and section 8.1. Evaluated with two rules of different order, which must agree.
+
+    Raises
+    ------
+    NumericalError
+        If the two rules disagree by more than 1e-10: the activation has a kink or a fine scale that was not declared.
+    """
+    fine, coarse = (_conditions(transform, n) for n in (order, order - 8))
+    gap = max(abs(a - b) for a, b in zip(fine, coarse, strict=True))
+    if not gap <= 1e-10 * max(1.0, *map(abs, fine)):
+        raise NumericalError(
+            transform.activation.name,
+            f"its Gaussian integrals are not resolved (two rules differ by {gap:.1e})",
+            "declare all its kinks, or a smaller length",
+        )
+    return Conditions(*fine)
+
+
+def _conditions(transform: Transform, order: int) -> tuple[float, float, float, float]:
+    x, w = gaussian_rule(
+        transform.activation, np.array([transform.input_scale]), np.array([transform.input_shift]), order=order
+    )
+    f, slope = transform(x), transform.derivative(x)
+    q = float(np.sum(w * f * f))
+    if not (math.isfinite(q) and q > 0):
+        raise NumericalError(
+            transform.activation.name, f"its second moment is {q}, so it has no C map", "use a smaller input_scale"
+        )
+    return q, float(np.sum(w * f * slope * x)), float(np.sum(w * f)) ** 2 / q, float(np.sum(w * slope**2)) / q
