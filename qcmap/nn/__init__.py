@@ -1,0 +1,39 @@
+"""Torch: shaped activations, initialization, input normalization, measurement and a small training loop."""
+
+from importlib.util import find_spec
+
+from qcmap.errors import MissingExtra
+
+if find_spec("torch") is None:
+    raise MissingExtra("qcmap.nn", "it needs torch, which is not installed", "pip install 'qcmap[torch]'")
+
+from qcmap.nn import functional
+from qcmap.nn._initialize import initialize
+from qcmap.nn._measure import measure
+from qcmap.nn._measurement import Measurement, NodeMeasurement
+from qcmap.nn._network import GraphNetwork
+from qcmap.nn._pln import pln, pln_inverse
+from qcmap.nn._shaped import PlainActivation, ShapedActivation, activation_module
+from qcmap.nn._train import History, fit
+from qcmap.nn._weights import gaussian_weight, orthogonal_weight
+from qcmap.nn.functional import bentid, torch_function
+
+__all__ = [
+    "GraphNetwork",
+    "History",
+    "Measurement",
+    "NodeMeasurement",
+    "PlainActivation",
+    "ShapedActivation",
+    "activation_module",
+    "bentid",
+    "fit",
+    "functional",
+    "gaussian_weight",
+    "initialize",
+    "measure",
+    "orthogonal_weight",
+    "pln",
+    "pln_inverse",
+    "torch_function",
+]

@@ -1,0 +1,138 @@
+"""The torch network of an architecture: the same graph, run by the same walk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor, nn
+
+from qcmap.activations import activation
+from qcmap.architecture import Affine, Algebra, Architecture, Concat, Input, LayerNorm, Node, Nonlinear, Scale, Sum
+from qcmap.errors import ArchitectureError, DataError
+from qcmap.nn._initialize import initialize
+from qcmap.nn._shaped import activation_module
+
+if TYPE_CHECKING:
+    from qcmap.numeric import Shaping
+
+
+class GraphNetwork(nn.Module):
+    """A fully-connected architecture as a torch module, shaped or not, with weights drawn as in section 4 of DKS.
+
+    The module of a node has the node's id as its path, so `measure` compares every node with its prediction. Input: for
+    each input node, in order, a tensor [batch, channels]; output: a tensor, or a tuple if there are several outputs.
+
+    Parameters
+    ----------
+    architecture
+        Inputs and affine layers have their channels given; sums and scales have numeric weights.
+    shaping
+        The transforms of `qcmap.dks`, or None for the activations as they are.
+    weights, gain, seed
+        As for `initialize`; biases are zero.
+
+    Raises
+    ------
+    ArchitectureError
+        Naming the node: channels that are not given, a convolution or pooling, a symbolic weight.
+    ActivationError
+        For an activation that is unknown or has no torch counterpart.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        shaping: Shaping | None = None,
+        *,
+        weights: Literal["orthogonal", "gaussian"] = "orthogonal",
+        gain: float = 1.0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.architecture, self.shaping = architecture, shaping
+        for node in architecture.nodes:
+            if isinstance(node.op, Affine):
+                _attach(self, node.id, self._linear(node, node.op))
+            elif isinstance(node.op, Nonlinear):
+                act = activation(node.op.function)  # pyright: ignore[reportArgumentType]
+                _attach(self, node.id, activation_module(act, None if shaping is None else shaping[node.op.name]))
+            elif type(node.op) not in _FUNCTIONS and not isinstance(node.op, Input):
+                raise ArchitectureError(
+                    node.id, f"a {node.op.kind} works on locations, which a fully-connected network has not",
+                    "write the network in torch",
+                )  # fmt: skip
+        initialize(self, weights, gain=gain, seed=seed)
+
+    def _linear(self, node: Node, op: Affine) -> nn.Linear:
+        if op.kernel:
+            raise ArchitectureError(node.id, "it is a convolution", "write the network in torch")
+        channels = self.architecture.channels[node.inputs[0]]
+        if channels is None or op.channels is None:
+            raise ArchitectureError(node.id, "its channels are not all known", "give channels to inputs and affines")
+        # Memory is not filled: torch's own initialization would advance the global generator.
+        return nn.Linear(channels, op.channels, device="meta").to_empty(device=torch.get_default_device())
+
+    def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """The outputs for one tensor [batch, channels] for each input node."""
+        names = self.architecture.inputs
+        if len(inputs) != len(names):
+            raise DataError(
+                self.architecture.name, f"it has {len(names)} inputs, but got {len(inputs)}", f"give {', '.join(names)}"
+            )
+        given = dict(zip(names, inputs, strict=True))
+
+        def at(node: Node, values: list[Tensor]) -> Tensor:
+            return self.get_submodule(node.id)(values[0])
+
+        rules = {Input: lambda node, values: given[node.id], Affine: at, Nonlinear: at, **_FUNCTIONS}
+        values = self.architecture.fold(Algebra("torch network", rules))
+        outputs = tuple(values[name] for name in self.architecture.outputs)
+        return outputs[0] if len(outputs) == 1 else outputs
+
+
+def _attach(root: nn.Module, path: str, module: nn.Module) -> None:
+    """Put a module at a dotted path, with plain modules above it."""
+    *folders, last = path.split(".")
+    for folder in folders:
+        if folder not in dict(root.named_children()):
+            root.add_module(folder, nn.Module())
+        root = root.get_submodule(folder)
+    if not last or hasattr(root, last):
+        raise ArchitectureError(path, "a module cannot have this path", "choose another node id")
+    root.add_module(last, module)
+
+
+def _weight(node: Node, weight: object) -> float:
+    try:
+        return float(weight)  # pyright: ignore[reportArgumentType]
+    except TypeError:
+        raise ArchitectureError(
+            node.id, f"the weight {weight} is symbolic", "give its symbols numbers with arch.substitute(...)"
+        ) from None
+
+
+def _sum(node: Node, values: list[Tensor]) -> Tensor:
+    assert isinstance(node.op, Sum)
+    total = _weight(node, node.op.weights[0]) * values[0]
+    for weight, value in zip(node.op.weights[1:], values[1:], strict=True):
+        total = torch.add(total, value, alpha=_weight(node, weight))
+    return total
+
+
+def _scale(node: Node, values: list[Tensor]) -> Tensor:
+    assert isinstance(node.op, Scale)
+    return _weight(node, node.op.factor) * values[0]
+
+
+def _layer_norm(node: Node, values: list[Tensor]) -> Tensor:
+    return nn.functional.layer_norm(values[0], values[0].shape[1:], eps=0.0)
+
+
+_FUNCTIONS: dict[type, Callable[[Node, list[Tensor]], Tensor]] = {
+    Sum: _sum,
+    Concat: lambda node, values: torch.cat(values, dim=1),
+    Scale: _scale,
+    LayerNorm: _layer_norm,
+}

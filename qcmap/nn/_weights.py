@@ -1,0 +1,152 @@
+"""Random weights in torch's own layout: scaled uniform orthogonal (SUO) and Gaussian, with and without Delta.
+
+A weight of shape [out, in/groups, *kernel] holds ``groups`` independent blocks of out/groups rows. With Delta
+initialization (DKS, section 4.1) the m x k matrix of a block, m = out/groups and k = in/groups, stands at the central
+tap of the kernel and all other taps are zero; without it, the block is one m x (k * taps) fan-in matrix.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from qcmap.errors import ArgumentError
+from qcmap.nn._random import generator_from
+
+Sampler = Callable[[int, int, torch.Generator], Tensor]
+
+
+def suo_matrix(rows: int, columns: int, generator: torch.Generator) -> Tensor:
+    """A float64 sample [rows, columns] of the SUO distribution (DKS, section 4.1).
+
+    The paper samples (X X^T)^(-1/2) X for rows <= columns. Here X^T = Q R is factorised with diag(R) > 0 and Q^T is
+    returned, which has the same distribution: (1) with that sign convention Q is a function of X^T and Q(U X^T) =
+    U Q(X^T) for every orthogonal U, and U X^T is distributed as X^T, so the law of Q is invariant under left
+    multiplication; the same holds for X^T (X X^T)^(-1/2). (2) The orthogonal group acts transitively on matrices with
+    orthonormal columns, so there is only one invariant probability law (Haar). Without the sign correction (1) fails:
+    LAPACK's Householder convention makes the first entry of Q never positive.
+
+    The scale max(sqrt(rows / columns), 1) then keeps the dimension-normalised squared norm of every input if
+    rows >= columns. Otherwise the rows are orthonormal, so ||W||_F^2 = rows, and for x uniform on a sphere
+    E ||W x||^2 / rows = (||W||_F^2 / columns) ||x||^2 / rows = ||x||^2 / columns: it is kept on average.
+    """
+    long, short = max(rows, columns), min(rows, columns)
+    sample = torch.randn(long, short, dtype=torch.float64, generator=generator, device=generator.device)
+    q, r = torch.linalg.qr(sample)
+    q = q * torch.where(r.diagonal() < 0, -1.0, 1.0)
+    return math.sqrt(rows / columns) * q if rows > columns else q.T
+
+
+def gaussian_matrix(rows: int, columns: int, generator: torch.Generator) -> Tensor:
+    """A float64 sample [rows, columns] with independent entries of mean 0 and variance 1/columns (DKS, section 4.1)."""
+    sample = torch.randn(rows, columns, dtype=torch.float64, generator=generator, device=generator.device)
+    return sample / math.sqrt(columns)
+
+
+SAMPLERS: dict[str, Sampler] = {"orthogonal": suo_matrix, "gaussian": gaussian_matrix}
+
+
+def orthogonal_weight(
+    shape: Sequence[int],
+    *,
+    groups: int = 1,
+    delta: bool = True,
+    gain: float = 1.0,
+    seed: int = 0,
+    generator: torch.Generator | None = None,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """A scaled uniform orthogonal (SUO) weight (DKS, section 4).
+
+    Parameters
+    ----------
+    shape
+        [out, in/groups, *kernel], as torch stores the weights of linear and convolutional layers.
+    groups
+        The number of blocks, each with a matrix of its own.
+    delta
+        Whether only the central tap of the kernel is non-zero; makes no difference to a kernel of one tap.
+    gain
+        A factor for the whole weight.
+    seed, generator
+        Where the randomness comes from; a generator goes before a seed and is advanced. Sampling is in float64 on the
+        generator's device, so one seed gives one weight whatever ``dtype`` and ``device``.
+
+    Raises
+    ------
+    ArgumentError
+        For a shape that is no weight's, groups that do not divide the outputs, an even kernel size with Delta, or a
+        gain that is not positive and finite.
+    """
+    source = generator_from(seed, generator)
+    return _weight(suo_matrix, shape, groups, gain, source, delta=delta).to(device or "cpu", dtype or _default())
+
+
+def gaussian_weight(
+    shape: Sequence[int],
+    *,
+    groups: int = 1,
+    delta: bool = True,
+    gain: float = 1.0,
+    seed: int = 0,
+    generator: torch.Generator | None = None,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """A Gaussian weight of variance gain^2/k at the central tap, or gain^2/(k * taps) everywhere without Delta.
+
+    Arguments and errors are those of `orthogonal_weight`. ``gain=sqrt(2)`` and ``delta=False`` give He's
+    initialization, ``gain=1`` LeCun's.
+    """
+    source = generator_from(seed, generator)
+    return _weight(gaussian_matrix, shape, groups, gain, source, delta=delta).to(device or "cpu", dtype or _default())
+
+
+def _default() -> torch.dtype:
+    return torch.get_default_dtype()
+
+
+def check_weight(shape: Sequence[int], groups: int, *, delta: bool, subject: str = "shape") -> None:
+    """Raise `ArgumentError`, naming ``subject``, if no weight of this shape can be made."""
+    sizes = tuple(shape)
+    if len(sizes) < 2 or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in sizes):
+        raise ArgumentError(
+            subject, f"a weight has the shape [out, in/groups, *kernel] with positive sizes, not {list(sizes)}",
+            "give at least two positive integers",
+        )  # fmt: skip
+    if isinstance(groups, bool) or not isinstance(groups, int) or groups < 1 or sizes[0] % groups:
+        raise ArgumentError(
+            subject, f"groups must divide the {sizes[0]} outputs, but groups = {groups!r}", "give a divisor of out"
+        )
+    if delta and any(size % 2 == 0 for size in sizes[2:]):
+        kernel = "x".join(map(str, sizes[2:]))
+        raise ArgumentError(
+            subject, f"Delta initialization needs a central tap, but the kernel size {kernel} has an even number",
+            "use odd kernel sizes or delta=False",
+        )  # fmt: skip
+
+
+def check_gain(gain: float) -> None:
+    """Raise `ArgumentError` for a gain that is not positive and finite."""
+    if isinstance(gain, bool) or not isinstance(gain, (int, float)) or not math.isfinite(gain) or gain <= 0:
+        raise ArgumentError("gain", f"a gain is a positive finite number, not {gain!r}", "give such a number")
+
+
+def _weight(
+    sampler: Sampler, shape: Sequence[int], groups: int, gain: float, generator: torch.Generator, *, delta: bool
+) -> Tensor:
+    check_weight(shape, groups, delta=delta)
+    check_gain(gain)
+    out, channels, *kernel = shape
+    rows = out // groups
+    columns = channels if delta else channels * math.prod(kernel)
+    matrix = gain * torch.cat([sampler(rows, columns, generator) for _ in range(groups)])
+    if not delta:
+        return matrix.reshape(tuple(shape))
+    weight = torch.zeros(tuple(shape), dtype=torch.float64, device=matrix.device)
+    weight[(slice(None), slice(None), *(size // 2 for size in kernel))] = matrix
+    return weight
