@@ -1,0 +1,64 @@
+"""qcmap: what a network's wiring does to geometry, gradients and learning.
+
+``import qcmap as qc`` is light: a public name loads its module when it is first used, and sympy, torch and matplotlib
+are imported only where they are needed. ``import qcmap.nn`` is the torch layer.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from qcmap.activations import Activation, activation
+    from qcmap.architecture import Architecture, Builder, Violation, check, zoo
+    from qcmap.errors import Infeasible, QCMapError
+    from qcmap.numeric import Shaping, Transform, dks, local_maps, network_maps
+    from qcmap.symbolic import MaximalSlope, SlopePolynomial, maximal_slope, slope_polynomial
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "qcmap.activations": ("Activation", "activation"),
+    "qcmap.architecture": ("Architecture", "Builder", "Violation", "check", "zoo"),
+    "qcmap.errors": ("Infeasible", "QCMapError"),
+    "qcmap.numeric": ("Shaping", "Transform", "dks", "local_maps", "network_maps"),
+    "qcmap.symbolic": ("MaximalSlope", "SlopePolynomial", "maximal_slope", "slope_polynomial"),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+_SUBMODULES = frozenset({"activations", "architecture", "errors", "nn", "numeric", "symbolic"})
+
+__all__ = [
+    "Activation",
+    "Architecture",
+    "Builder",
+    "Infeasible",
+    "MaximalSlope",
+    "QCMapError",
+    "Shaping",
+    "SlopePolynomial",
+    "Transform",
+    "Violation",
+    "activation",
+    "check",
+    "dks",
+    "local_maps",
+    "maximal_slope",
+    "network_maps",
+    "slope_polynomial",
+    "zoo",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name in _SUBMODULES:
+        return import_module(f"qcmap.{name}")
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'qcmap' has no attribute {name!r}")
+    value = getattr(import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *_SUBMODULES, "__version__"})

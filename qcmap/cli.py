@@ -1,0 +1,135 @@
+"""The command line: ``qcmap slope``, ``qcmap dks``, ``qcmap demo``."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from qcmap.errors import QCMapError
+
+if TYPE_CHECKING:
+    from qcmap.architecture import Architecture
+    from qcmap.numeric import Shaping, Solution
+    from qcmap.symbolic import MaximalSlope, SlopePolynomial
+
+_ARCHITECTURE = click.argument("architecture", metavar="ARCH")
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_ACTIVATION = click.option("--activation", help="The activation, instead of the one that ARCH names.")
+_ZETA = click.option("--zeta", type=float, default=1.5, show_default=True, help="Global slope bound, above 1.")
+
+
+class _Commands(click.Group):
+    """Shows an error of ours as one line, exit code 1, without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except QCMapError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="qcmap")
+def main() -> None:
+    """What a network's wiring does to geometry, gradients and learning.
+
+    ARCH is a zoo call: mlp, resnet_v2 or wide_resnet, with arguments after a colon, such as
+    resnet_v2:depth=50,residual_weight=0.2236 or mlp:depth=100,activation=softplus.
+    """
+
+
+def _architecture(specification: str, activation: str | None) -> Architecture:
+    from qcmap.architecture import zoo
+
+    return zoo.call(specification, **({} if activation is None else {"activation": activation}))
+
+
+def _print_json(data: object) -> None:
+    click.echo(json.dumps(data, indent=2))
+
+
+@main.command()
+@_ARCHITECTURE
+@_ZETA
+@_JSON
+def slope(architecture: str, zeta: float, as_json: bool) -> None:
+    """Slope polynomial and maximal slope function of ARCH, and psi with mu(psi) = ZETA.
+
+    Example: qcmap slope resnet_v2:depth=50,residual_weight=w
+    """
+    from qcmap.symbolic import maximal_slope, slope_polynomial
+
+    arch = _architecture(architecture, None)
+    polynomial, mu = slope_polynomial(arch), maximal_slope(arch)
+    psi = None if arch.symbols else mu.inverse(zeta)
+    if as_json:
+        _print_json({"polynomial": str(polynomial), **mu.to_dict(), "zeta": zeta, "psi": psi})
+        return
+    click.echo(_slope_text(arch, polynomial, mu))
+    if psi is None:
+        click.echo(f"psi is not computed: give {' and '.join(arch.symbols)} a number")
+    else:
+        best = mu.argmax(psi)
+        click.echo(f"mu(psi) = {zeta:g} at psi = {psi:.15g}, attained from {best.source} to {best.target}")
+
+
+def _slope_text(arch: Architecture, polynomial: SlopePolynomial, mu: MaximalSlope) -> str:
+    lines = [arch.name, f"slope polynomial p(psi) = {polynomial}", f"maximal slope mu(psi) = {mu}"]
+    if len(mu.candidates) > 1:
+        lines += [f"  {c.source} to {c.target}: {c.polynomial}" for c in mu.candidates]
+    return "\n".join(lines)
+
+
+@main.command()
+@_ARCHITECTURE
+@_ZETA
+@_ACTIVATION
+@_JSON
+def dks(architecture: str, zeta: float, activation: str | None, as_json: bool) -> None:
+    """Constants of Deep Kernel Shaping for the activations of ARCH.
+
+    Example: qcmap dks resnet_v2:depth=50,residual_weight=0.2236 --activation softplus
+    """
+    from qcmap.numeric import dks as solve
+
+    shaping = solve(_architecture(architecture, activation), zeta)
+    if as_json:
+        _print_json(shaping.to_dict())
+        return
+    click.echo(f"{shaping.architecture.name}: zeta = {shaping.zeta:g}, psi = {shaping.psi:.15g}")
+    for name, solution in shaping.solutions.items():
+        click.echo(_solution_text(name, solution))
+    _warn(shaping)
+
+
+def _solution_text(name: str, solution: Solution) -> str:
+    rows = {**solution.transform.activation.parameters, **solution.transform.constants}
+    lines = [name, *(f"  {key:<15}{value: .15g}" for key, value in rows.items())]
+    worst = max(map(abs, solution.residuals.values()))
+    lines.append(f"  {solution.conditions_met} conditions, residuals at most {worst:.1e}")
+    if solution.others:
+        pairs = ", ".join(f"({scale:.6g}, {shift:.6g})" for scale, shift in solution.others)
+        lines.append(f"  other solutions (input_scale, input_shift): {pairs}")
+    return "\n".join(lines)
+
+
+def _warn(shaping: Shaping) -> None:
+    for warning in shaping.warnings:
+        click.echo(f"warning: {warning.node}: {warning.message}; {warning.remedy}", err=True)
+
+
+@main.command()
+@click.option("--output", type=click.Path(file_okay=False), default="demo-output", show_default=True, help="Folder.")
+@click.option("--epochs", type=click.IntRange(min=1), default=10, show_default=True, help="Epochs of training.")
+@_JSON
+def demo(output: str, epochs: int, as_json: bool) -> None:
+    """Formulas, constants, training on real data, predictions against measurements, a picture. Under a minute."""
+    from pathlib import Path
+
+    from qcmap.demo import run
+
+    results = run(Path(output), epochs=epochs, quiet=as_json)
+    if as_json:
+        _print_json(results)

@@ -1,0 +1,62 @@
+"""Pictures (matplotlib, extra ``plot``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qcmap.errors import MissingExtra
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from qcmap.nn import History
+
+
+def new_figure(columns: int, width: float = 5.0, height: float = 3.8) -> tuple[Figure, list[Axes]]:
+    """A figure with axes side by side, made without pyplot's global state; raises `MissingExtra` without matplotlib."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtra("qcmap.plot", "it needs matplotlib", "pip install 'qcmap[plot]'") from error
+    figure = Figure(figsize=(columns * width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, [figure.add_subplot(1, columns, k + 1) for k in range(columns)]
+
+
+def accuracy(axes: Axes, histories: Mapping[str, History]) -> None:
+    """Training accuracy by epoch, one line a network; shaped ones are solid."""
+    for name, history in histories.items():
+        epochs = range(1, len(history.train_accuracy) + 1)
+        solid = name.startswith("shaped")
+        axes.plot(epochs, history.train_accuracy, label=name, linestyle="-" if solid else "--", marker=".")
+    axes.set(xlabel="epoch", ylabel="training accuracy", ylim=(0, 1.02), title="50 layers, no skips, no normalizers")
+    axes.legend(fontsize="small")
+
+
+def by_layer(
+    axes: Axes,
+    predicted: Sequence[float],
+    mean: Sequence[float],
+    error: Sequence[float],
+    *,
+    label: str,
+    quantity: str,
+) -> None:
+    """A measured quantity by layer with its standard error, beside the prediction."""
+    layers = range(1, len(mean) + 1)
+    points = axes.errorbar(layers, mean, yerr=error, fmt=".", markersize=4, elinewidth=0.8, label=f"{label}, measured")
+    axes.plot(layers, predicted, color=points[0].get_color(), label=f"{label}, predicted")
+    axes.set(xlabel="layer", ylabel=quantity)
+    axes.legend(fontsize="small")
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write the figure whole or not at all, and return its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    figure.savefig(partial, dpi=150, format=path.suffix.lstrip("."))
+    return partial.replace(path)

@@ -1,0 +1,88 @@
+"""The command line: what it prints, as text and as JSON, and how it fails."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+import qcmap as qc
+from qcmap.cli import main
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, list(arguments))
+
+
+def test_slope_prints_the_factored_polynomial():
+    result = run("slope", "resnet_v2:depth=50,residual_weight=w")
+    assert result.exit_code == 0
+    assert "p(psi) = psi^5 (w^2 psi^2 + 1 - w^2)^4 (w^2 psi^3 + 1 - w^2)^12\n" in result.output
+    assert "give w a number" in result.output
+
+
+@pytest.mark.parametrize(
+    ("architecture", "polynomial"),
+    [
+        ("resnet_v2:depth=101,residual_weight=w", "psi^5 (w^2 psi^2 + 1 - w^2)^4 (w^2 psi^3 + 1 - w^2)^29"),
+        ("resnet_v2:depth=152,residual_weight=w", "psi^5 (w^2 psi^2 + 1 - w^2)^4 (w^2 psi^3 + 1 - w^2)^46"),
+        ("wide_resnet:depth=250,residual_weight=w", "psi^4 (w^2 psi + 1 - w^2)^3 (w^2 psi^2 + 1 - w^2)^120"),
+        ("wide_resnet:depth=250", "psi^4 (0.05 psi + 0.95)^3 (0.05 psi^2 + 0.95)^120"),
+        ("resnet_v2:depth=152,shortcuts=False", "psi^151"),
+        ("wide_resnet:depth=28,shortcuts=false", "psi^25"),
+        ("mlp:depth=100", "psi^100"),
+    ],
+)
+def test_slope_as_json(architecture, polynomial):
+    data = json.loads(run("slope", architecture, "--zeta", "1.5", "--json").output)
+    assert data["polynomial"] == polynomial
+    if "=w" in architecture:
+        assert data["psi"] is None
+    else:
+        assert float(qc.maximal_slope(qc.zoo.call(architecture))(data["psi"])) == pytest.approx(1.5, rel=1e-14)
+
+
+def test_dks_as_text_and_json():
+    text = run("dks", "mlp:depth=100", "--activation", "softplus")
+    assert text.exit_code == 0
+    assert "input_scale     0.2280237" in text.output
+    data = json.loads(run("dks", "mlp:depth=100,activation=swish", "--json").output)
+    assert data["zeta"] == 1.5
+    swish = data["activations"]["swish"]
+    assert swish["input_shift"] == pytest.approx(0.349475, abs=5e-7)
+    assert len(swish["other_solutions"]) == 2
+    assert "other solutions" in run("dks", "mlp:depth=100,activation=swish").output
+
+
+def test_dks_warns_of_the_heuristics_it_rests_on():
+    result = run("dks", "resnet_v2:depth=50", "--activation", "softplus")
+    assert "stem.pool: max pooling is treated as the identity" in result.stderr
+    assert "final.pool: mean pooling is treated as the identity" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["slope", "resnet:depth=50"], "there is no family 'resnet'"),
+        (["slope", "resnet_v2:deep=50"], "no argument 'deep'"),
+        (["slope", "resnet_v2:depth"], "depth has no value"),
+        (["dks", "mlp:depth=0"], "depth must be a positive integer, not 0"),
+        (["dks", "mlp:depth=10", "--zeta", "1"], "the global slope bound must exceed 1"),
+        (["dks", "mlp:depth=10", "--zeta", "nan"], "the global slope bound must exceed 1"),
+        (["dks", "mlp:depth=10", "--activation", "softplos"], "did you mean softplus"),
+        (["dks", "mlp:depth=10,activation=square"], "C'(1)"),
+        (["dks", "resnet_v2:depth=50,residual_weight=w"], "symbolic"),
+        (["slope", "resnet_v2:depth=50,residual_weight=1+"], "is not an expression"),
+    ],
+)
+def test_errors_are_one_line_and_exit_code_1(arguments, message):
+    result = run(*arguments)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: ")
+    assert message in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_help_has_examples():
+    assert "Example: qcmap dks resnet_v2" in run("dks", "--help").output
+    assert "resnet_v2:depth=50,residual_weight=0.2236" in run("--help").output
+    assert run("--version").output.startswith("main, version") or "version 0.1.0" in run("--version").output
