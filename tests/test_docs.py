@@ -1,0 +1,45 @@
+"""Every Python block of README and docs runs; blocks of one page share their names, as a reader's session would."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "benchmarks" / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(), flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name)
+def test_code_blocks_run(page, capsys):
+    names: dict[str, object] = {"__name__": "__main__"}
+    for block in blocks(page, "python"):
+        exec(compile(block, str(page), "exec"), names)
+
+
+def test_the_readme_prints_what_it_says():
+    """A comment after a print shows what it prints."""
+    result = subprocess.run(
+        [sys.executable, "-c", "\n".join(blocks(ROOT / "README.md", "python"))],
+        capture_output=True, text=True, check=True, cwd=ROOT,
+    )  # fmt: skip
+    assert "psi^2 (0.36 psi + 0.64)" in result.stdout
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_commands_of_the_readme_are_commands_of_the_tool():
+    from qcmap.cli import main
+
+    named = set(re.findall(r"^qcmap (\w+)", (ROOT / "README.md").read_text(), flags=re.MULTILINE))
+    assert named == set(main.commands)
