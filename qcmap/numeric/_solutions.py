@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +64,14 @@ class _Patch:
     shift: Array
     ratio: Array
     log_excess: Array
+
+    @cached_property
+    def crossed(self) -> tuple[NDArray[np.intp], NDArray[np.intp], Array]:
+        """Rows, columns and corner values (2, 4, m) of both functions, for the m cells over which R changes sign."""
+        ratio = _corners(self.ratio)
+        with np.errstate(invalid="ignore"):
+            rows, columns = np.nonzero((ratio.min(axis=0) <= 0) & (ratio.max(axis=0) >= 0))
+        return rows, columns, np.stack([ratio, _corners(self.log_excess)])[:, :, rows, columns]
 
 
 @dataclass(frozen=True)
@@ -128,10 +136,11 @@ def _starts(patch: _Patch, target: float) -> tuple[Array, Array]:
     Both functions must change sign over the cell's corners, and the plane through their corner values must have its
     common zero no more than three and a half cells away.
     """
-    corners = np.stack([_corners(patch.ratio), _corners(patch.log_excess - target)])
-    with np.errstate(invalid="ignore"):
-        here = np.nonzero(np.all((corners.min(axis=1) <= 0) & (corners.max(axis=1) >= 0), axis=0))
-        low, down, right, far = np.moveaxis(corners[:, :, here[0], here[1]], 1, 0)
+    rows, columns, corners = patch.crossed
+    levels = corners[1]
+    here = np.flatnonzero((levels.min(axis=0) <= target) & (levels.max(axis=0) >= target))
+    rows, columns, corners = rows[here], columns[here], corners[:, :, here]
+    low, down, right, far = np.moveaxis(corners - np.array([0.0, target])[:, None, None], 1, 0)
     row_slope, column_slope = (down - low + far - right) / 2, (right - low + far - down) / 2
     middle = (low + down + right + far) / 4
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -139,7 +148,7 @@ def _starts(patch: _Patch, target: float) -> tuple[Array, Array]:
         i = (column_slope[0] * middle[1] - column_slope[1] * middle[0]) / determinant
         j = (row_slope[1] * middle[0] - row_slope[0] * middle[1]) / determinant
     near = (np.abs(i) < 4) & (np.abs(j) < 4)
-    i, j, rows, columns = i[near], j[near], here[0][near], here[1][near]
+    i, j, rows, columns = i[near], j[near], rows[near], columns[near]
     scale = np.exp(np.log(patch.scale[rows]) + (i + 0.5) * math.log(patch.scale[1] / patch.scale[0]))
     left = (patch.shift[rows, columns] + patch.shift[rows + 1, columns]) / 2
     step = (patch.shift[rows, columns + 1] + patch.shift[rows + 1, columns + 1]) / 2 - left
