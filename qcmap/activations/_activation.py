@@ -57,8 +57,8 @@ class Activation:
         Every point where phi is not analytic, in increasing order.
     centre, length
         No complex singularity of phi's analytic pieces lies nearer to ``centre`` than ``length``, nor nearer to a real
-        u than about abs(u - centre). Quadrature panels are graded by it; infinity means that the pieces are entire and
-        vary on no scale finer than 1.
+        u than about half of abs(u - centre). Quadrature panels are graded by it; infinity means that the pieces are
+        entire and vary on no scale finer than 1.
     parity
         ``"odd"``, ``"even"`` or ``None``.
     homogeneity

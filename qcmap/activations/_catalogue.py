@@ -235,7 +235,7 @@ def _named(name: str, parameters: tuple[tuple[str, float], ...]) -> Activation:
     if known not in _CATALOGUE:
         near = difflib.get_close_matches(name, [*_CATALOGUE, *_ALIASES], n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else f"choose one of {', '.join(CATALOGUE)}"
-        raise ActivationError(name, "no activation has this name", hint)
+        raise ActivationError(name or "activation", "no activation has this name", hint)
     for key, value in parameters:
         if not isinstance(value, (int, float)) or not math.isfinite(value):
             raise ActivationError(name, f"{key} must be a finite number, not {value!r}", "give a finite number")

@@ -187,13 +187,26 @@ class Architecture:
         return Architecture(f"{self.name}[{source}:{target}]", (head, *body), (target,))
 
     def substitute(self, **values: float) -> Architecture:
-        """The same architecture with numbers (or expressions) in place of symbols of these names."""
+        """The same architecture with numbers (or expressions) in place of symbols of these names.
+
+        Raises
+        ------
+        ArchitectureError
+            For a name that is no symbol of the architecture.
+        """
+        for name in values:
+            if name not in self.symbols:
+                known = ", ".join(self.symbols) or "none"
+                raise ArchitectureError(self.name, f"it has no symbol {name!r}", f"its symbols: {known}")
 
         def numbers(weight: Weight) -> Weight:
             if not is_symbolic(weight):
                 return weight
-            result = cast("Any", weight).subs(values)
-            return result if is_symbolic(result) else float(result)
+            # By name: a symbol with assumptions is not equal to the plain symbol that its name would make.
+            expression = cast("Any", weight)
+            result = expression.subs({s: values[s.name] for s in expression.free_symbols if s.name in values})
+            # What is no real number stays as it is, for the op's own check to refuse.
+            return float(result) if result.is_extended_real and not is_symbolic(result) else result
 
         def changed(op: Op) -> Op:
             if isinstance(op, Sum):
@@ -224,11 +237,7 @@ def _validated(owner: str, nodes: tuple[Node, ...]) -> tuple[Node, ...]:
         for name in node.inputs:
             if name not in position:
                 raise _unknown(node.id, name, position)
-        arity = node.op.arity
-        if (arity is None and not node.inputs) or (arity is not None and len(node.inputs) != arity):
-            wanted = "at least one input" if arity is None else f"{arity} input{'' if arity == 1 else 's'}"
-            raise ArchitectureError(node.id, f"a {node.op.kind} has {wanted}, not {len(node.inputs)}", f"give {wanted}")
-        node.op.validate(node.id, len(node.inputs))
+        node.op.check(node.id, len(node.inputs))
     return _ordered(owner, nodes, position)
 
 

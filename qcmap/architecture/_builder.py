@@ -51,7 +51,7 @@ class Builder:
                 raise ArchitectureError(
                     name, f"it reads {source!r}, which is not a node of {self.name}", "add that node first"
                 )
-        op.validate(name, len(inputs))
+        op.check(name, len(inputs))
         self._nodes[name] = Node(name, op, tuple(inputs))
         return name
 

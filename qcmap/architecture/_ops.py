@@ -43,6 +43,14 @@ class Op:
     kind: ClassVar[str] = "op"
     arity: ClassVar[int | None] = 1
 
+    def check(self, node: str, inputs: int) -> None:
+        """Raise `ArchitectureError`, naming ``node``, if the number of inputs or the op's own data are wrong."""
+        arity = self.arity
+        if (arity is None and not inputs) or (arity is not None and inputs != arity):
+            wanted = "at least one input" if arity is None else f"{arity} input{'' if arity == 1 else 's'}"
+            raise ArchitectureError(node, f"a {self.kind} has {wanted}, not {inputs}", f"give {wanted}")
+        self.validate(node, inputs)
+
     def validate(self, node: str, inputs: int) -> None:
         """Raise `ArchitectureError`, naming ``node``, if the op's own data are wrong for this many inputs."""
 

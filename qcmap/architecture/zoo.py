@@ -80,6 +80,8 @@ class _Residual:
     ) -> None:  # fmt: skip
         if norm not in (None, "layer"):
             raise ArchitectureError(name, f"norm must be None or 'layer', not {norm!r}", "batch norm has no Q/C maps")
+        if not isinstance(shortcuts, bool):
+            raise ArchitectureError(name, f"shortcuts must be True or False, not {shortcuts!r}", "give a truth value")
         self.b, self.activation, self.norm, self.shortcuts = Builder(name), activation, norm, shortcuts
         self.current = channels
         self.weights = (residual_weight, _shortcut_weight(residual_weight, name)) if shortcuts else ()
@@ -200,7 +202,9 @@ def call(specification: str, **overrides: object) -> Architecture:
     """
     family, _, arguments = specification.partition(":")
     if family not in FAMILIES:
-        raise ArchitectureError(specification, f"there is no family {family!r}", f"choose one of {', '.join(FAMILIES)}")
+        raise ArchitectureError(
+            specification or "ARCH", f"there is no family {family!r}", f"choose one of {', '.join(FAMILIES)}"
+        )
     allowed = inspect.signature(FAMILIES[family]).parameters
     values: dict[str, object] = {}
     for item in filter(None, arguments.split(",")):
@@ -209,6 +213,8 @@ def call(specification: str, **overrides: object) -> Architecture:
             raise ArchitectureError(
                 specification, f"{family} has no argument {key!r}", f"its arguments: {', '.join(allowed)}"
             )
+        if key in values:
+            raise ArchitectureError(specification, f"{key} is given twice", "give it once")
         if not equals:
             raise ArchitectureError(specification, f"{key} has no value", f"write {key}=value")
         values[key] = _value(text, specification, symbolic=key == "residual_weight")

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 from qcmap.activations import Activation, activation
@@ -63,14 +64,15 @@ def _transform(act: Activation, t: float) -> Transform:
     return Transform(act, scale, math.copysign(1.0, t) if t else 0.0, -average, 1 / (scale * math.sqrt(variance)))
 
 
-def _crossing(function: Callable[[float], float], low: float, high: float) -> float | None:
+def _nearest_root(function: Callable[[float], float], side: float) -> float | None:
+    """The root nearest to 0, of those that sign changes at steps of 0.05 show, on the side of ``side`` (+1 or -1)."""
     from scipy.optimize import brentq
 
     find: Any = brentq
-
-    if function(low) * function(high) > 0:
-        return None
-    return float(find(function, low, high, xtol=1e-15, rtol=9e-16))
+    for near, far in pairwise(side * 0.05 * k for k in range(round(_FARTHEST / 0.05) + 1)):
+        if function(near) * function(far) <= 0:
+            return float(find(function, near, far, xtol=1e-15, rtol=9e-16))
+    return None
 
 
 def three_conditions(act: Activation, psi: float) -> Transform:
@@ -89,11 +91,11 @@ def three_conditions(act: Activation, psi: float) -> Transform:
     def gap(t: float) -> float:
         return math.log(max(_excess(left, right, t), 1e-300)) - math.log(psi - 1)
 
-    t = None if left == right else _crossing(gap, 0.0, _FARTHEST)
+    t = None if left == right else _nearest_root(gap, 1.0)
     if t is None and left != right:
-        t = _crossing(gap, -_FARTHEST, 0.0)
+        t = _nearest_root(gap, -1.0)
     if t is None:
-        grid = [1 + _excess(left, right, _FARTHEST * k / 50) for k in range(-50, 51)] if left != right else [1.0]
+        grid = [1 + _excess(left, right, _FARTHEST * k / 400) for k in range(-400, 401)] if left != right else [1.0]
         achievable = ((min(grid), max(grid)),)
         raise Infeasible(
             act.name,

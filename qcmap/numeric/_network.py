@@ -21,9 +21,10 @@ from qcmap.architecture import (
     Scale,
     Sum,
     WeightedMeanPool,
+    check,
     is_symbolic,
 )
-from qcmap.errors import ArchitectureError
+from qcmap.errors import ArchitectureError, NumericalError
 from qcmap.numeric._dks import Shaping, resolved
 from qcmap.numeric._local import LocalMaps, local_maps
 from qcmap.symbolic import mean_weights
@@ -51,6 +52,9 @@ class NetworkMaps:
 
     def __init__(self, arch: Architecture, shaping: Shaping | None = None) -> None:
         self.architecture, self.shaping = arch, shaping
+        for violation in check(arch):
+            if violation.rule == "independent-branches":
+                raise ArchitectureError(violation.node, violation.message, violation.remedy)
         self._maps: dict[str, LocalMaps] = {}
         for name, act in resolved(arch).items():
             transform = None if shaping is None else shaping[name]
@@ -163,6 +167,8 @@ def _layer_norm(node: Node, values: list[PairValues]) -> PairValues:
             node.id, "a layer norm of a network input has no C map, since the input's channel mean is not known",
             "put an affine layer before it",
         )  # fmt: skip
+    if not ((v.q1 > v.mean1**2) & (v.q2 > v.mean2**2)).all():
+        raise NumericalError(node.id, "its input is constant over channels, so 0/0 is left", "take the layer norm out")
     m = v.c * np.sqrt(v.q1 * v.q2) - v.mean1 * v.mean2
     norm = np.sqrt((v.q1 - v.mean1**2) * (v.q2 - v.mean2**2))
     one, zero = np.ones_like(v.c), np.zeros_like(v.c)

@@ -224,7 +224,7 @@ def infeasible(act: Activation, psi: float) -> Infeasible:
     """The error that says which condition cannot be met in the wide box, with the intervals found for it instead."""
     intro = f"no transform has Q'(1) = 1 and C'(1) = {psi:.10g}"
     outro = f"(searched {WIDE_BOX})"
-    logs = _along_curve(act, lambda table: table.ratio, lambda table: table.log_excess)
+    logs = _reachable(act)
     if logs.size:
         achievable = _intervals(1 + np.exp(logs), breaks=np.diff(logs) > 1)
         return Infeasible(
@@ -244,6 +244,12 @@ def infeasible(act: Activation, psi: float) -> Infeasible:
     return Infeasible(
         act.name, f"{intro}: {where} {outro}", "choose another activation", condition="Q'(1)", achievable=achievable
     )
+
+
+@lru_cache(maxsize=128)
+def _reachable(act: Activation) -> Array:
+    """log(C'(1) - 1) where Q'(1) = 1, sorted; it does not depend on psi."""
+    return _along_curve(act, lambda table: table.ratio, lambda table: table.log_excess)
 
 
 def _intervals(values: Array, breaks: NDArray[np.bool_]) -> tuple[tuple[float, float], ...]:

@@ -100,6 +100,8 @@ def _conditions(transform: Transform, order: int) -> tuple[float, float, float, 
     q = float(np.sum(w * f * f))
     if not (math.isfinite(q) and q > 0):
         raise NumericalError(
-            transform.activation.name, f"its second moment is {q}, so it has no C map", "use a smaller input_scale"
+            transform.activation.name,
+            f"its second moment is {q}, so it has no C map",
+            "use another input_scale or input_shift",
         )
     return q, float(np.sum(w * f * slope * x)), float(np.sum(w * f)) ** 2 / q, float(np.sum(w * slope**2)) / q

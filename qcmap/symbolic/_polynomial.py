@@ -37,6 +37,11 @@ class Mean:
         return max(polynomial.degree for _, polynomial in self.terms)
 
     def __str__(self) -> str:
+        return self._text
+
+    @cached_property
+    def _text(self) -> str:
+        # Kept, like the hash: blocks are built from the inside out, so nesting of any depth never recurses.
         return " + ".join(_term(weight, polynomial) for weight, polynomial in self.terms)
 
     def __hash__(self) -> int:
@@ -119,6 +124,10 @@ class SlopePolynomial:
         return psi**self.power * sympy.Mul(*(mean.expression(psi) ** e for mean, e in self.factors))
 
     def __str__(self) -> str:
+        return self._text
+
+    @cached_property
+    def _text(self) -> str:
         psi = {0: [], 1: ["psi"]}.get(self.power, [f"psi^{self.power}"])
         means = [f"({mean})" + (f"^{e}" if e > 1 else "") for mean, e in self.factors]
         return " ".join([*psi, *means]) or "1"

@@ -13,6 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -208,9 +209,9 @@ class MaximalSlope:
         ArgumentError
             Unless zeta is a finite number above 1.
         """
-        if not (isinstance(zeta, (int, float)) and math.isfinite(zeta) and zeta > 1):
+        if not (isinstance(zeta, Real) and math.isfinite(zeta) and zeta > 1):
             raise ArgumentError("zeta", f"the global slope bound must exceed 1, not {zeta!r}", "try zeta=1.5")
-        return math.exp(self._log_inverse(math.log(zeta)))
+        return math.exp(self._log_inverse(math.log(float(zeta))))
 
     def _log_inverse(self, target: float) -> float:
         # mu(psi) >= psi, a single nonlinear layer being a subnetwork, so the root is at most the target.

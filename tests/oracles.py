@@ -1,0 +1,410 @@
+"""Independent oracles: mpmath at 30 digits, brute-force enumeration of subnetworks and paths, random architectures.
+
+Nothing here uses the library's formulas, quadrature, dominators or polynomials; `architectures` uses its `Builder` only
+to write graphs down.
+"""
+
+import itertools
+import math
+from collections import defaultdict
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import lru_cache
+
+import mpmath
+import numpy as np
+from hypothesis import strategies as st
+from mpmath.calculus.quadrature import GaussLegendre
+
+from qcmap.architecture import Affine, Architecture, Builder, Concat, Input, Nonlinear, Sum
+
+MP = mpmath.mp.clone()
+"""A context of its own, so that mpmath's global precision is never touched."""
+MP.dps = 32
+
+_HALF = MP.mpf(1) / 2
+SELU_SCALE = MP.mpf("1.0507009873554804934193349852946")
+SELU_ALPHA = MP.mpf("1.6732632423543772848170429916717")
+
+
+@dataclass(frozen=True)
+class Formula:
+    """phi and phi' as mpmath functions, the kinks, and where the nearest complex singularity of a piece lies."""
+
+    value: object
+    first: object
+    kinks: tuple = ()
+    length: float = math.inf
+    centre: float = 0.0
+    parameters: dict = field(default_factory=dict)
+
+
+def _sigma(u):
+    return 1 / (1 + MP.exp(-u))
+
+
+def _sech2(u):
+    return 1 / MP.cosh(u) ** 2
+
+
+def _right(u):
+    return MP.re(u) > 0
+
+
+def _exponential(scale, alpha, width):
+    return (
+        lambda u: scale * (u if _right(u) else alpha * MP.expm1(u / width)),
+        lambda u: scale * (MP.one if _right(u) else alpha / width * MP.exp(u / width)),
+    )
+
+
+def _gelu_tanh_argument(u):
+    return MP.sqrt(2 / MP.pi) * (u + MP.mpf("0.044715") * u**3)
+
+
+def _gelu_tanh_first(u):
+    z = _gelu_tanh_argument(u)
+    slope = MP.sqrt(2 / MP.pi) * (1 + 3 * MP.mpf("0.044715") * u**2)
+    # (1 + tanh z) / 2 = sigma(2 z), whose derivative is sigma(2 z) sigma(-2 z) 2 z'.
+    return _sigma(2 * z) + u * 2 * slope * _sigma(2 * z) * _sigma(-2 * z)
+
+
+def _mish_first(u):
+    soft = MP.log1p(MP.exp(u))
+    return MP.tanh(soft) + u * _sech2(soft) * _sigma(u)
+
+
+def _density(u):
+    return MP.exp(-u * u / 2) / MP.sqrt(2 * MP.pi)
+
+
+FORMULAS = {
+    "tanh": Formula(MP.tanh, _sech2, length=1.57),
+    "sigmoid": Formula(_sigma, lambda u: _sigma(u) * _sigma(-u), length=3.14),
+    "erf": Formula(MP.erf, lambda u: 2 / MP.sqrt(MP.pi) * MP.exp(-u * u)),
+    "relu": Formula(lambda u: u if _right(u) else MP.zero, lambda u: MP.one if _right(u) else MP.zero, (0,)),
+    "leaky_relu": Formula(
+        lambda u: u if _right(u) else MP.mpf(0.01) * u, lambda u: MP.one if _right(u) else MP.mpf(0.01), (0,)
+    ),
+    "softplus": Formula(lambda u: MP.log1p(MP.exp(u)), _sigma, length=3.14),
+    "selu": Formula(*_exponential(SELU_SCALE, SELU_ALPHA, 1), (0,)),
+    "elu": Formula(*_exponential(1, 1, 1), (0,)),
+    "celu": Formula(*_exponential(1, 1, 1), (0,)),
+    "swish": Formula(lambda u: u * _sigma(u), lambda u: _sigma(u) * (1 + u * _sigma(-u)), length=3.14),
+    "gelu": Formula(
+        lambda u: u * MP.erfc(-u / MP.sqrt(2)) / 2, lambda u: MP.erfc(-u / MP.sqrt(2)) / 2 + u * _density(u)
+    ),
+    "gelu_tanh": Formula(lambda u: u * _sigma(2 * _gelu_tanh_argument(u)), _gelu_tanh_first, length=2.4),
+    "bentid": Formula(
+        lambda u: (MP.sqrt(u * u + 1) - 1) / 2 + u, lambda u: u / (2 * MP.sqrt(u * u + 1)) + 1, length=1.0
+    ),
+    "atan": Formula(MP.atan, lambda u: 1 / (1 + u * u), length=1.0),
+    "asinh": Formula(MP.asinh, lambda u: 1 / MP.sqrt(1 + u * u), length=1.0),
+    "square": Formula(lambda u: u * u, lambda u: 2 * u),
+    "softsign": Formula(
+        lambda u: u / (1 + u) if _right(u) else u / (1 - u),
+        lambda u: 1 / (1 + u) ** 2 if _right(u) else 1 / (1 - u) ** 2, (0,), length=1.0,
+    ),
+    "sin": Formula(MP.sin, MP.cos),
+    "cos": Formula(MP.cos, lambda u: -MP.sin(u)),
+    "mish": Formula(lambda u: u * MP.tanh(MP.log1p(MP.exp(u))), _mish_first, length=2.3, centre=0.34),
+    "hardtanh": Formula(
+        lambda u: max(MP.mpf(-1), min(MP.one, u)), lambda u: MP.one if -1 < u < 1 else MP.zero, (-1, 1)
+    ),
+    "hardswish": Formula(
+        lambda u: u * max(MP.zero, min(MP.mpf(6), u + 3)) / 6,
+        lambda u: MP.one if u > 3 else (2 * u + 3) / 6 if u > -3 else MP.zero, (-3, 3),
+    ),
+    "relu6": Formula(lambda u: max(MP.zero, min(MP.mpf(6), u)), lambda u: MP.one if 0 < u < 6 else MP.zero, (0, 6)),
+    "identity": Formula(lambda u: u, lambda u: MP.one),
+}  # fmt: skip
+
+
+def two_slopes_formula(left):
+    """The formula of left * u below zero and u above."""
+    return Formula(lambda u: u if u > 0 else MP.mpf(left) * u, lambda u: MP.one if u > 0 else MP.mpf(left), (0,))
+
+
+# --- Gaussian expectations -------------------------------------------------------------------------------------------
+
+REACH = 12
+"""exp(-12^2 / 2) is below 1e-31."""
+
+
+@lru_cache(maxsize=4)
+def _nodes(degree):
+    """Gauss-Legendre nodes on [-1, 1] by mpmath: 3 * 2^(degree - 1) of them."""
+    return tuple(GaussLegendre(MP).calc_nodes(degree, MP.prec))
+
+
+def breaks(formula, scale, shift, *, width=1.5, reach=REACH, more=()):
+    """Sorted break points in x for phi(scale * x + shift): kinks, grading towards singularities, a largest width."""
+    scale, shift = MP.mpf(scale), MP.mpf(shift)
+    points = {MP.mpf(-reach), MP.mpf(reach), *map(MP.mpf, more)}
+    points.update(MP.mpf(width) * k for k in range(-math.ceil(reach / width), math.ceil(reach / width) + 1))
+    points.update((kink - shift) / scale for kink in formula.kinks)
+    largest = float(abs(scale) * reach + abs(shift))
+    if math.isinf(formula.length):
+        # Entire pieces: they vary on the unit scale.
+        distances = [2.0 * k for k in range(math.ceil(largest / 2) + 1)]
+    else:
+        distances = [formula.length / 2 * 2.0**k for k in range(math.ceil(math.log2(2 * largest / formula.length + 2)))]
+    points.update((formula.centre + sign * d - shift) / scale for d in distances for sign in (1, -1))
+    return sorted(x for x in points if abs(x) <= reach)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Nodes with Gaussian weights, and phi and phi' at scale * x + shift."""
+
+    x: list
+    w: list
+    value: list
+    first: list
+
+
+def samples(formula, scale, shift, *, degree=4, width=1.5, more=()):
+    """Composite Gauss-Legendre nodes for E over a standard normal x, with the values of phi and phi' there."""
+    ends = breaks(formula, scale, shift, width=width, more=more)
+    scale, shift = MP.mpf(scale), MP.mpf(shift)
+    x, w = [], []
+    for left, right in itertools.pairwise(ends):
+        if right - left < MP.mpf("1e-28"):
+            continue
+        half, middle = (right - left) / 2, (right + left) / 2
+        for node, weight in _nodes(degree):
+            here = middle + half * node
+            x.append(here)
+            w.append(half * weight * MP.exp(-here * here / 2))
+    root = MP.sqrt(2 * MP.pi)
+    w = [weight / root for weight in w]
+    arguments = [scale * here + shift for here in x]
+    return Samples(x, w, [formula.value(u) for u in arguments], [formula.first(u) for u in arguments])
+
+
+def formula_of(activation):
+    """The formula of a catalogue activation object; a leaky relu's with its own slope."""
+    if activation.name == "leaky_relu":
+        return two_slopes_formula(activation.parameters["negative_slope"])
+    return FORMULAS[activation.name]
+
+
+def conditions(formula, input_scale, input_shift, output_shift, output_scale, **options):
+    """Q(1), Q'(1), C(0), C'(1) of output_scale * (phi(input_scale u + input_shift) + output_shift)."""
+    s = samples(formula, input_scale, input_shift, **options)
+    gain, offset, chain = MP.mpf(output_scale), MP.mpf(output_shift), MP.mpf(output_scale) * MP.mpf(input_scale)
+    q = mean = dq = energy = MP.zero
+    for x, w, value, first in zip(s.x, s.w, s.value, s.first, strict=True):
+        f, g = gain * (value + offset), chain * first
+        wf = w * f
+        mean += wf
+        q += wf * f
+        dq += wf * g * x
+        energy += w * g * g
+    return q, dq, mean * mean / q, energy / q
+
+
+def eliminated(formula, input_scale, input_shift, **options):
+    """Q'(1), C'(1), mean and variance after output_shift and output_scale have met Q(1) = 1 and C(0) = 0."""
+    s = samples(formula, input_scale, input_shift, **options)
+    scale = MP.mpf(input_scale)
+    mean = MP.fdot(s.w, s.value)
+    centred = [value - mean for value in s.value]
+    weighted = [w * f for w, f in zip(s.w, centred, strict=True)]
+    variance = MP.fdot(weighted, centred)
+    slope = MP.fsum(wf * g * x for wf, g, x in zip(weighted, s.first, s.x, strict=True))
+    energy = MP.fsum(w * g * g for w, g in zip(s.w, s.first, strict=True))
+    return scale * slope / variance, scale**2 * energy / variance, mean, variance
+
+
+# --- C maps by Hermite expansion -------------------------------------------------------------------------------------
+
+
+class HermiteMap:
+    """Q and C maps of phi from its Hermite coefficients at q: E f(sqrt(q1) x) f(sqrt(q2) y) = sum a_n b_n c^n.
+
+    phi is evaluated by mpmath and rounded once; the recurrence of the normalized Hermite polynomials is float64.
+    For abs(c) <= 0.9, 400 terms leave less than 1e-15.
+    """
+
+    def __init__(self, formula, q, terms=400):
+        s = samples(formula, math.sqrt(q), 0, width=0.5)
+        x, w = np.array(s.x, dtype=float), np.array(s.w, dtype=float)
+        f, g = np.array(s.value, dtype=float), np.array(s.first, dtype=float)
+        self.moment, self.slope = float(np.sum(w * f * f)), float(np.sum(w * f * g * x)) / math.sqrt(q)
+        self.mean = float(np.sum(w * f))
+        self.a = np.empty(terms)
+        before, here = np.zeros_like(x), np.ones_like(x)
+        for n in range(terms):
+            self.a[n] = np.sum(w * f * here)
+            before, here = here, (x * here - math.sqrt(n) * before) / math.sqrt(n + 1)
+
+    def c(self, other, c, *, derivative=False):
+        """C(c) or dC/dc with ``other`` the map at the second q value."""
+        n = np.arange(self.a.size)
+        powers = n[1:] * c ** (n[1:] - 1.0) if derivative else c ** n.astype(float)
+        products = self.a * other.a / math.sqrt(self.moment * other.moment)
+        return float(np.sum((products[1:] if derivative else products) * powers))
+
+
+@lru_cache(maxsize=256)
+def hermite_map(name, q):
+    """The `HermiteMap` of a catalogue activation, made once."""
+    return HermiteMap(FORMULAS[name], q)
+
+
+# --- Graphs by brute force -------------------------------------------------------------------------------------------
+
+
+def edges_of(arch):
+    """For each node id, the ids it reads."""
+    return {node.id: tuple(node.inputs) for node in arch.nodes}
+
+
+def subnetworks(arch):
+    """All pairs (u, v), u = v included, such that every path from an input to v passes u: delete u, then search."""
+    reads = edges_of(arch)
+    readers = defaultdict(list)
+    for v, sources in reads.items():
+        for u in sources:
+            readers[u].append(v)
+    found = set()
+    for u in reads:
+        reached = {v for v, sources in reads.items() if not sources and v != u}
+        frontier = list(reached)
+        while frontier:
+            for v in readers[frontier.pop()]:
+                if v != u and v not in reached:
+                    reached.add(v)
+                    frontier.append(v)
+        found.update((u, v) for v in reads if v not in reached)
+    return found
+
+
+def _shares(arch, node):
+    """Exact weights with which a node averages the slopes of its branches."""
+    if isinstance(node.op, Sum):
+        squares = [Fraction(weight) ** 2 for weight in node.op.weights]
+    elif isinstance(node.op, Concat):
+        squares = [Fraction(_channels(arch, name)) for name in node.inputs]
+    else:
+        squares = [Fraction(1)]
+    return [square / sum(squares) for square in squares]
+
+
+def _channels(arch, name):
+    """The channels at a node: followed back to the affine layers and inputs that fix them."""
+    node = next(node for node in arch.nodes if node.id == name)
+    if isinstance(node.op, (Affine, Input)):
+        return node.op.channels
+    if isinstance(node.op, Concat):
+        return sum(_channels(arch, source) for source in node.inputs)
+    return _channels(arch, node.inputs[0])
+
+
+def slope_by_paths(arch, source, target):
+    """The slope polynomial {degree: coefficient} as a sum over all paths, with exact fractions."""
+    nodes = {node.id: node for node in arch.nodes}
+    coefficients = defaultdict(Fraction)
+    stack = [(target, Fraction(1), 0)]
+    while stack:
+        v, weight, degree = stack.pop()
+        if v == source:
+            coefficients[degree] += weight
+            continue
+        degree += isinstance(nodes[v].op, Nonlinear)
+        for u, share in zip(nodes[v].inputs, _shares(arch, nodes[v]), strict=True):
+            if share:
+                stack.append((u, weight * share, degree))
+    return dict(coefficients)
+
+
+def evaluate(coefficients, psi):
+    """A polynomial {degree: coefficient} at psi, by mpmath."""
+    return MP.fsum(MP.mpf(c.numerator) / c.denominator * MP.mpf(psi) ** d for d, c in coefficients.items())
+
+
+def slopes_from(arch, source, psi):
+    """p(source -> v)(psi) for every v that ``source`` dominates, by direct evaluation node by node (mpmath)."""
+    inside = {v for u, v in subnetworks(arch) if u == source}
+    values = {source: MP.one}
+    for node in arch.nodes:
+        if node.id in inside and node.id != source:
+            mean = MP.fsum(
+                MP.mpf(share.numerator) / share.denominator * values[u]
+                for u, share in zip(node.inputs, _shares(arch, node), strict=True)
+            )
+            values[node.id] = mean * (MP.mpf(psi) if isinstance(node.op, Nonlinear) else 1)
+    return values
+
+
+def maximal_slope(arch, psi):
+    """max over all subnetworks (u, v) of p(u -> v)(psi), by enumeration."""
+    pairs = subnetworks(arch)
+    return max(evaluate(slope_by_paths(arch, u, v), psi) for u, v in pairs)
+
+
+# --- Random architectures --------------------------------------------------------------------------------------------
+
+_UNARY = ("affine", "activation", "activation", "layer_norm", "max_pool", "mean_pool", "weighted_mean_pool")
+
+
+@st.composite
+def architectures(
+    draw, *, max_nodes=11, max_inputs=2, activations=("tanh",), unary=_UNARY, one_output=False, zero_weights=False,
+    independent=False,
+):  # fmt: skip
+    """A random architecture: several inputs and outputs, normalized sums, concatenations, pools, affine, activations.
+
+    All maps have 4 channels, or multiples of 4 after a concatenation. There is at least one activation. ``independent``
+    gives every branch of a sum an affine layer of its own, as the C map of a sum needs.
+    """
+    b = Builder("random")
+    width = {}
+    for _ in range(draw(st.integers(1, max_inputs))):
+        width[b.input(channels=4)] = 4
+    for _ in range(draw(st.integers(1, max_nodes))):
+        ids = list(width)
+        # Preferring recent nodes makes graphs deep.
+        pick = st.sampled_from(ids[-3:]) | st.sampled_from(ids)
+        kind = draw(st.sampled_from([*unary, "sum", "sum", "concat"]))
+        x = draw(pick)
+        if kind == "sum":
+            same = [y for y in ids if width[y] == width[x]]
+            branches = [x, *draw(st.lists(st.sampled_from(same), min_size=1, max_size=2))]
+            numbers = [draw(st.integers(-3, 3).filter(lambda k: zero_weights or k)) for _ in branches]
+            numbers[0] = numbers[0] or 1
+            norm = math.sqrt(sum(k * k for k in numbers))
+            if independent:
+                branches = [b.affine(y, width[x]) for y in branches]
+            width[b.sum(branches, [k / norm for k in numbers])] = width[x]
+        elif kind == "concat":
+            branches = [x, *draw(st.lists(pick, min_size=1, max_size=2))]
+            width[b.concat(branches)] = sum(width[y] for y in branches)
+        elif kind == "affine":
+            width[b.affine(x, 4)] = 4
+        elif kind == "activation":
+            width[b.activation(x, draw(st.sampled_from(activations)))] = width[x]
+        else:
+            width[getattr(b, kind)(x)] = width[x]
+    last = list(width)[-1]
+    width[b.activation(last, activations[0])] = width[last]
+    used = {u for node in b._nodes.values() for u in node.inputs}
+    sinks = [name for name in width if name not in used]
+    if one_output and len(sinks) > 1:
+        heads = [b.affine(name, 4) for name in sinks]
+        sinks = [b.sum(heads)]
+    return b.build(outputs=sinks)
+
+
+@st.composite
+def relabelled(draw, arch: Architecture):
+    """The same architecture with permuted nodes and new ids, and the map from old ids to new ones."""
+    from qcmap.architecture import Node
+
+    order = draw(st.permutations(range(len(arch.nodes))))
+    numbers = draw(st.permutations(range(len(arch.nodes))))
+    names = {node.id: f"n{k}" for node, k in zip(arch.nodes, numbers, strict=True)}
+    nodes = [arch.nodes[k] for k in order]
+    moved = tuple(Node(names[node.id], node.op, tuple(names[u] for u in node.inputs)) for node in nodes)
+    return Architecture("relabelled", moved, tuple(names[v] for v in arch.outputs)), names
