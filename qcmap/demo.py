@@ -64,15 +64,16 @@ def architecture(activation: str) -> Architecture:
     return zoo.mlp(DEPTH, WIDTH, activation, in_channels=65, out_channels=10)
 
 
-def digits() -> tuple[Tensor, Tensor]:
-    """scikit-learn's 1,797 handwritten digits: float32 inputs [1797, 65] after PLN, labels [1797]."""
+def digits(*, double: bool = False) -> tuple[Tensor, Tensor]:
+    """scikit-learn's 1,797 handwritten digits: inputs [1797, 65] after PLN (float32 or float64), labels [1797]."""
     import torch
     from sklearn.datasets import load_digits
 
     from qcmap.nn import pln
 
     data: Any = load_digits()
-    return pln(torch.tensor(data.data, dtype=torch.float32)), torch.tensor(data.target)
+    dtype = torch.float64 if double else torch.float32
+    return pln(torch.tensor(data.data, dtype=dtype)), torch.tensor(data.target)
 
 
 def slopes() -> list[dict[str, Any]]:
@@ -140,11 +141,9 @@ class Layers:
 
 def measured(network: Network, *, seeds: range, samples: int = 256) -> Layers:
     """q and c values after each activation at initialisation, in float64, for several draws of the weights."""
-    import torch
-
     from qcmap.nn import measure
 
-    inputs = digits()[0][:samples].to(torch.float64)
+    inputs = digits(double=True)[0][:samples]
     q, c, predicted = [], [], []
     for seed in seeds:
         rows = measure(network.build(seed).double(), inputs).rows
