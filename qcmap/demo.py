@@ -56,7 +56,8 @@ NETWORKS: dict[str, Network] = {
 
 
 DRAWS = {"shaped tanh": range(20, 40), "shaped softplus": range(40, 60)}
-"""Seeds of the weight draws whose q and c values are measured."""
+"""Seeds of the weight draws whose q and c values are measured, 20 each. Means of 20 skewed draws over 50 layers stray
+more than three standard errors at some layer in one block of seeds out of eight (0 to 19 is one: 3.1)."""
 
 
 def architecture(activation: str) -> Architecture:
@@ -166,10 +167,12 @@ def picture(histories: Mapping[str, History], layers: Mapping[str, Layers], path
 
     figure, (left, middle, right) = plot.new_figure(3)
     plot.accuracy(left, histories)
-    for name, row in layers.items():
-        plot.by_layer(middle, row.q_predicted, row.q_mean, row.q_error, label=name, quantity="q value")
-        plot.by_layer(right, row.c_predicted, row.c_mean, row.c_error, label=name, quantity="mean c value")
-    middle.set(title="q values at initialisation", ylim=(0, None))
+    for (name, row), line in zip(layers.items(), ("-", "--"), strict=True):
+        plot.by_layer(middle, row.q_predicted, row.q_mean, row.q_error, label=name, quantity="q value", linestyle=line)
+        plot.by_layer(
+            right, row.c_predicted, row.c_mean, row.c_error, label=name, quantity="mean c value", linestyle=line
+        )
+    middle.set(title="q values at initialisation", ylim=(0.8, 1.2))
     right.set(title="c values at initialisation")
     return plot.save(figure, path)
 

@@ -34,7 +34,7 @@ def accuracy(axes: Axes, histories: Mapping[str, History]) -> None:
         solid = name.startswith("shaped")
         axes.plot(epochs, history.train_accuracy, label=name, linestyle="-" if solid else "--", marker=".")
     axes.set(xlabel="epoch", ylabel="training accuracy", ylim=(0, 1.02), title="50 layers, no skips, no normalizers")
-    axes.legend(fontsize="small")
+    axes.legend(fontsize="small", loc="center right")
 
 
 def by_layer(
@@ -45,11 +45,12 @@ def by_layer(
     *,
     label: str,
     quantity: str,
+    linestyle: str = "-",
 ) -> None:
     """A measured quantity by layer with its standard error, beside the prediction."""
     layers = range(1, len(mean) + 1)
     points = axes.errorbar(layers, mean, yerr=error, fmt=".", markersize=4, elinewidth=0.8, label=f"{label}, measured")
-    axes.plot(layers, predicted, color=points[0].get_color(), label=f"{label}, predicted")
+    axes.plot(layers, predicted, color=points[0].get_color(), linestyle=linestyle, label=f"{label}, predicted")
     axes.set(xlabel="layer", ylabel=quantity)
     axes.legend(fontsize="small")
 
@@ -58,5 +59,8 @@ def save(figure: Figure, path: Path) -> Path:
     """Write the figure whole or not at all, and return its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    figure.savefig(partial, dpi=150, format=path.suffix.lstrip("."))
-    return partial.replace(path)
+    try:
+        figure.savefig(partial, dpi=150, format=path.suffix.lstrip("."))
+        return partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -23,7 +23,7 @@ def _one_thread():
 
 @pytest.mark.slow
 def test_shaped_networks_train_and_unshaped_do_not():
-    """Issue's bounds: shaped above 90% after one epoch and 99% within twenty, unshaped below 60% after one."""
+    """The demo's promise: shaped above 90% after one epoch and 99% within twenty, unshaped below 60% after one."""
     histories = demo.train(progress=False)
     assert set(histories) == set(demo.NETWORKS)
     for name, history in histories.items():

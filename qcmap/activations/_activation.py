@@ -58,7 +58,9 @@ class Activation:
     centre, length
         No complex singularity of phi's analytic pieces lies nearer to ``centre`` than ``length``, nor nearer to a real
         u than about half of abs(u - centre). Quadrature panels are graded by it; infinity means that the pieces are
-        entire and vary on no scale finer than 1.
+        polynomials, or that phi ``oscillates``.
+    oscillates
+        Whether phi is a sine or cosine, varying on the unit scale without end.
     parity
         ``"odd"``, ``"even"`` or ``None``.
     homogeneity
@@ -84,6 +86,7 @@ class Activation:
     kinks: tuple[Kink, ...] = ()
     centre: float = 0.0
     length: float = math.inf
+    oscillates: bool = False
     parity: Literal["odd", "even"] | None = None
     homogeneity: int | None = None
     two_slopes: tuple[float, float] | None = None

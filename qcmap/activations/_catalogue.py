@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
@@ -46,6 +46,7 @@ def _elu(alpha: float = 1.0) -> Activation:
         "elu",
         *f.exponential_unit(1.0, alpha, 1.0),
         kinks=(Kink(0.0, slope=1 - alpha, curvature=-alpha),),
+        length=4.0,
         expression=f"Max(u, 0) + {alpha!r}*(exp(Min(u, 0)) - 1)",
         torch=_functional("elu", alpha=alpha),
         parameters=MappingProxyType({"alpha": alpha}),
@@ -93,6 +94,7 @@ _FIXED: tuple[Activation, ...] = (
         "selu",
         *f.exponential_unit(f.SELU_SCALE, f.SELU_ALPHA, 1.0),
         kinks=(Kink(0.0, slope=f.SELU_SCALE - _SELU_LEFT, curvature=-_SELU_LEFT),),
+        length=4.0,
         expression="1.0507009873554804934193349852946*(Max(u, 0)"
         " + 1.6732632423543772848170429916717*(exp(Min(u, 0)) - 1))",
         torch=_torch("torch.selu"),
@@ -133,8 +135,12 @@ _FIXED: tuple[Activation, ...] = (
         expression="u/(1 + Abs(u))",
         torch=_functional("softsign"),
     ),
-    Activation("sin", *f.SIN, parity="odd", expression="sin(u)", kernel=closed.sin, torch=_torch("torch.sin")),
-    Activation("cos", *f.COS, parity="even", expression="cos(u)", kernel=closed.cos, torch=_torch("torch.cos")),
+    Activation(
+        "sin", *f.SIN, oscillates=True, parity="odd", expression="sin(u)", kernel=closed.sin, torch=_torch("torch.sin")
+    ),
+    Activation(
+        "cos", *f.COS, oscillates=True, parity="even", expression="cos(u)", kernel=closed.cos, torch=_torch("torch.cos")
+    ),
     Activation(
         "mish", *f.MISH, centre=math.log(2) / 2, length=2.3, expression="u*tanh(log(1 + exp(u)))",
         torch=_functional("mish"),
@@ -214,14 +220,28 @@ def activation(
         return finite numbers in the shape of its argument.
     """
     if isinstance(specification, Activation):
+        _refuse(specification.name, "an activation", kinks, parameters)
         return specification
     if isinstance(specification, str):
         if kinks:
             raise ActivationError(specification, "the catalogue knows its kinks", "leave kinks out")
         return named(specification, **parameters)
     if hasattr(specification, "free_symbols"):
+        _refuse(str(specification), "an expression", kinks, parameters)
         return Activation.from_sympy(cast("sympy.Expr", specification))
-    return Activation.from_callable(cast("Callable[..., Any]", specification), kinks=kinks)
+    if not callable(specification):
+        raise ActivationError(
+            repr(specification), "it is not an activation", "give a name, an Activation, an expression or a callable"
+        )
+    _refuse(repr(specification), "a callable", (), parameters)
+    return Activation.from_callable(specification, kinks=kinks)
+
+
+def _refuse(subject: str, what: str, kinks: tuple[float, ...], parameters: Mapping[str, float]) -> None:
+    """Raise `ActivationError` for arguments that would be dropped."""
+    dropped = ", ".join([*(["kinks"] if kinks else []), *parameters])
+    if dropped:
+        raise ActivationError(subject, f"{what} takes no {dropped} here", f"leave {dropped} out")
 
 
 def named(name: str, **parameters: float) -> Activation:

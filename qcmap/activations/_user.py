@@ -15,6 +15,8 @@ from qcmap.errors import ActivationError
 if TYPE_CHECKING:
     import sympy
 
+_MISTAKES = (ArithmeticError, AttributeError, LookupError, NameError, StopIteration, TypeError, ValueError)
+"""What calling somebody's function, or reading their formula, may raise."""
 _PROBE = np.array([[-3.7, -1.3, -0.41], [0.37, 1.1, 2.9]])
 
 
@@ -24,8 +26,11 @@ def _checked(function: Callable[..., Any], name: str, what: str) -> Function:
     def call(u: Array) -> Array:
         try:
             with np.errstate(all="ignore"):
-                result = np.asarray(function(u), dtype=np.float64)
-        except (TypeError, ValueError) as error:
+                result = np.asarray(function(u))
+            if np.iscomplexobj(result):
+                raise ActivationError(name, f"{what} has complex values", "give a real function")
+            result = result.astype(np.float64)
+        except _MISTAKES as error:
             raise ActivationError(
                 name, f"{what} cannot be evaluated on an array ({error})", "write it with numpy functions"
             ) from error
@@ -103,16 +108,32 @@ def from_callable(
     name = name or str(getattr(function, "__name__", "callable"))
     if not (length > 0):
         raise ActivationError(name, f"length must be positive, not {length!r}", "give a positive length")
-    if not all(math.isfinite(kink) for kink in kinks):
-        raise ActivationError(name, f"kinks must be finite, got {kinks!r}", "give every kink as a finite number")
-    points = tuple(sorted(set(map(float, kinks))))
+    try:
+        points = tuple(sorted({float(kink) for kink in kinks}))
+    except (TypeError, ValueError):
+        points = (math.nan,)
+    if not all(map(math.isfinite, points)):
+        raise ActivationError(name, f"kinks must be finite, got {kinks!r}", "give a tuple of finite numbers")
     value = _checked(function, name, "the function")
-    first = (
-        _local_derivative(value, points, min(length, 1.0))
-        if derivative is None
-        else _checked(derivative, name, "the derivative")
-    )
+    first = _local_derivative(value, points, min(length, 1.0))
+    if derivative is not None:
+        first = _agreeing(_checked(derivative, name, "the derivative"), first, name, points)
     return Activation(name, value, first, kinks=tuple(_measured(value, first, at) for at in points), length=length)
+
+
+def _agreeing(given: Function, found: Function, name: str, kinks: tuple[float, ...]) -> Function:
+    """The given derivative; raises `ActivationError` if it is not that of the function, kinks apart."""
+    probe = _PROBE.ravel()
+    probe = probe[[all(abs(u - kink) > 1e-6 for kink in kinks) for u in probe]]
+    gap = np.abs(given(probe) - found(probe))
+    if (gap > 1e-5 * (1 + np.abs(found(probe)))).any():
+        worst = probe[np.argmax(gap)]
+        raise ActivationError(
+            name,
+            f"the derivative is wrong by {gap.max():.3g} at u = {worst:g}",
+            "correct it, leave it out, or declare kinks",
+        )
+    return given
 
 
 def _measured(value: Function, first: Function, at: float) -> Kink:
@@ -137,15 +158,23 @@ def from_sympy(expression: sympy.Expr | str, *, name: str | None = None, length:
     ActivationError
         If the expression has not exactly one variable, or a kink cannot be found exactly (then use `from_callable`).
     """
+    try:
+        return _from_sympy(expression, name, length)
+    except (*_MISTAKES, NotImplementedError, SyntaxError) as error:
+        raise ActivationError(
+            name or str(expression),
+            f"sympy cannot read, split or evaluate it ({error})",
+            "write it with elementary functions, or use Activation.from_callable",
+        ) from error
+
+
+def _from_sympy(expression: sympy.Expr | str, name: str | None, length: float) -> Activation:
     import sympy as sp
 
-    try:
-        parsed: Any = sp.sympify(expression)
-    except (sp.SympifyError, SyntaxError, TypeError) as error:
-        raise ActivationError(
-            name or str(expression), "it is not an expression that sympy reads", "write a formula in one variable"
-        ) from error
+    parsed: Any = sp.sympify(expression)
     label = name or str(parsed)
+    if parsed.has(sp.I):
+        raise ActivationError(label, "it is complex", "give a real function")
     if len(parsed.free_symbols) != 1:
         raise ActivationError(
             label, f"it has {len(parsed.free_symbols)} free symbols instead of one", "substitute numbers for the others"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias
 
 from qcmap.errors import ArchitectureError
@@ -32,7 +33,7 @@ def is_symbolic(weight: object) -> bool:
 def _positive_integer(value: object, what: str, node: str, *, optional: bool = True) -> None:
     if value is None and optional:
         return
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise ArchitectureError(node, f"{what} must be a positive integer, not {value!r}", "give a positive integer")
 
 

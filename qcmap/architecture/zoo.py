@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from collections.abc import Callable
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal
 
 from qcmap.architecture._architecture import Architecture
@@ -25,9 +27,9 @@ RESIDUAL_WEIGHT = math.sqrt(0.05)
 
 
 def _depth(value: object, model: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise ArchitectureError(model, f"depth must be a positive integer, not {value!r}", "give depth=1 or more")
-    return value
+    return int(value)
 
 
 def mlp(
@@ -232,13 +234,17 @@ def _value(text: str, specification: str, *, symbolic: bool) -> object:
             continue
     if not symbolic:
         return text
+    if not re.fullmatch(r"(?:[A-Za-z]\w*|\d+\.?\d*|\.\d+|[-+*/^() ])+", text):
+        raise ArchitectureError(
+            specification, f"{text!r} is not an expression", "write numbers, symbols, sqrt and + - * / ^ ( )"
+        )
     import sympy
 
     parse: Any = sympy.sympify
     names = {name: sympy.Symbol(name, positive=True) for name in _identifiers(text)}
     try:
         return parse(text, locals=names)
-    except (sympy.SympifyError, TypeError, SyntaxError) as error:
+    except (sympy.SympifyError, AttributeError, TypeError, SyntaxError, ValueError) as error:
         raise ArchitectureError(
             specification, f"{text!r} is not an expression", "write a number or a symbol"
         ) from error
@@ -246,6 +252,4 @@ def _value(text: str, specification: str, *, symbolic: bool) -> object:
 
 def _identifiers(text: str) -> set[str]:
     """Names in the text that sympy does not know as functions."""
-    import re
-
     return {name for name in re.findall(r"[A-Za-z_]\w*", text) if name not in {"sqrt", "pi", "Rational"}}

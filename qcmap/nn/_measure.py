@@ -116,6 +116,8 @@ def _default_maps(model: nn.Module, graph: Architecture) -> Maps:
 
 def _drawn_pairs(x: Tensor, pairs: int, seed: int) -> tuple[Indices, Indices]:
     """Indices of the two samples of each pair, drawn without repetition from all pairs i < j."""
+    if not isinstance(x, Tensor):
+        raise DataError("x", f"samples are a tensor, not {type(x).__name__}", "convert with torch.as_tensor")
     if x.ndim < 2 or not x.is_floating_point() or 0 in x.shape:
         raise DataError(
             "x", f"samples are a floating tensor [N, C, *locations], not {x.dtype} of shape {list(x.shape)}",

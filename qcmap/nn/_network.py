@@ -81,6 +81,13 @@ class GraphNetwork(nn.Module):
             raise DataError(
                 self.architecture.name, f"it has {len(names)} inputs, but got {len(inputs)}", f"give {', '.join(names)}"
             )
+        for name, x in zip(names, inputs, strict=True):
+            if not isinstance(x, Tensor) or x.ndim != 2 or x.shape[1] != self.architecture.channels[name]:
+                what = f"shape {list(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+                raise DataError(
+                    name, f"it takes a tensor [batch, {self.architecture.channels[name]}], not {what}",
+                    "give inputs with its channels (pln adds one)",
+                )  # fmt: skip
         given = dict(zip(names, inputs, strict=True))
 
         def at(node: Node, values: list[Tensor]) -> Tensor:
@@ -97,11 +104,15 @@ def _attach(root: nn.Module, path: str, module: nn.Module) -> None:
     *folders, last = path.split(".")
     for folder in folders:
         if folder not in dict(root.named_children()):
-            root.add_module(folder, nn.Module())
+            _add(root, folder, nn.Module(), path)
         root = root.get_submodule(folder)
-    if not last or hasattr(root, last):
+    _add(root, last, module, path)
+
+
+def _add(root: nn.Module, name: str, module: nn.Module, path: str) -> None:
+    if not name or hasattr(root, name):
         raise ArchitectureError(path, "a module cannot have this path", "choose another node id")
-    root.add_module(last, module)
+    root.add_module(name, module)
 
 
 def _weight(node: Node, weight: object) -> float:

@@ -97,6 +97,8 @@ def pln_inverse(y: Tensor, channel_axis: int = 1) -> Tensor:
 
 def _axis(x: Tensor, axis: int, name: str) -> int:
     """The axis counted from 0."""
+    if not isinstance(x, Tensor):
+        raise DataError("x", f"PLN takes a tensor, not {type(x).__name__}", "convert with torch.as_tensor")
     if isinstance(axis, bool) or not isinstance(axis, int) or not -x.ndim <= axis < x.ndim:
         raise ArgumentError(
             name, f"a tensor of shape {list(x.shape)} has no axis {axis!r}", f"give an axis below {x.ndim}"

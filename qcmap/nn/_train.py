@@ -94,7 +94,8 @@ def fit(
     ArgumentError
         For a setting out of its range, or a model without trainable parameters.
     DataError
-        For data, labels or logits of the wrong shape, dtype or content. The model is not changed in any such case.
+        For data, labels or logits of the wrong shape, dtype or content. Its
+        weights are not changed in any such case.
     """
     _check_settings(epochs, batch_size, learning_rate, momentum)
     order = generator_from(seed)

@@ -46,9 +46,6 @@ def gaussian_matrix(rows: int, columns: int, generator: torch.Generator) -> Tens
     return sample / math.sqrt(columns)
 
 
-SAMPLERS: dict[str, Sampler] = {"orthogonal": suo_matrix, "gaussian": gaussian_matrix}
-
-
 def orthogonal_weight(
     shape: Sequence[int],
     *,

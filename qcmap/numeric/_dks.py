@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
 from typing import Any
 
 from qcmap.activations import Activation, activation
@@ -17,6 +18,7 @@ from qcmap.numeric._transform import Transform, conditions
 from qcmap.symbolic import maximal_slope
 
 _TOLERANCE = 1e-10
+_SMALLEST_EXCESS = 0.99e-7
 
 
 @dataclass(frozen=True)
@@ -73,14 +75,18 @@ def solve(act: Activation, psi: float) -> Solution:
     Raises
     ------
     ArgumentError
-        Unless psi is a finite number above 1 (and above 1 + 1e-10, where C'(1) - 1 drowns in rounding).
+        Unless psi is a finite number above 1 + 1e-7 (below, C'(1) - 1 drowns in the rounding of phi).
     Infeasible
         If there is no solution in the searched box; the error has the intervals that can be reached.
     NumericalError
         If a residual exceeds 1e-10.
     """
-    if not (math.isfinite(psi) and psi > 1 + 1e-10):
-        raise ArgumentError("psi", f"C'(1) must exceed 1 by more than 1e-10, but psi is {psi!r}", "use a larger zeta")
+    if not (isinstance(psi, Real) and math.isfinite(psi) and psi - 1 > _SMALLEST_EXCESS):
+        raise ArgumentError(
+            "psi",
+            f"C'(1) must be a finite number above 1 + {_SMALLEST_EXCESS:g}, but psi is {psi!r}",
+            "use a larger zeta",
+        )
     if act.two_slopes is not None:
         solution = (
             Solution(with_free_slope(act, psi), psi) if act.free_slope else Solution(three_conditions(act, psi), psi, 3)

@@ -11,12 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from qcmap.activations import Activation, activation
 from qcmap.errors import ArgumentError, NumericalError
-from qcmap.numeric._quadrature import RANGE, gaussian_rule, panel_rule, u_breaks
-from qcmap.numeric._transform import Transform
+from qcmap.numeric._quadrature import ORDER, RANGE, gaussian_rule, panel_rule, u_breaks
+from qcmap.numeric._transform import Transform, refuse_jumps
 
 Array = NDArray[np.float64]
 Function = Callable[[Array], Array]
 
+_BLOCK = 1_000_000
 _FEW = 12
 """Up to this many c values are computed one by one; more go through an interpolant."""
 
@@ -40,18 +41,18 @@ class LocalMaps:
 
     def mean(self, q: ArrayLike = 1.0) -> Array:
         """E f(sqrt(q) x), the channel mean after the layer (DKS, appendix A), for q > 0 of any shape."""
-        return self._each(_positive("q", q), self._mean)
+        return self._each(positive("q", q), self._mean)
 
     def q(self, q: ArrayLike = 1.0) -> Array:
         """Q(q), for q > 0 of any shape."""
-        values = _positive("q", q)
+        values = positive("q", q)
         if self._kernel is not None:
             return self._kernel(np.ones_like(values), values, values)
         return self._each(values, self._q)
 
     def dq(self, q: ArrayLike = 1.0) -> Array:
         """Q'(q) = E[f(sqrt(q) x) f'(sqrt(q) x) x] / sqrt(q), for q > 0 of any shape."""
-        return self._each(_positive("q", q), self._dq)
+        return self._each(positive("q", q), self._dq)
 
     def c(self, c: ArrayLike, q1: ArrayLike = 1.0, q2: ArrayLike = 1.0) -> Array:
         """C(c, q1, q2), for c in [-1, 1] and q1, q2 > 0, broadcast together.
@@ -74,18 +75,27 @@ class LocalMaps:
         return float(np.sum(w * self.transform(math.sqrt(q) * x)))
 
     def _q(self, q: float) -> float:
-        x, w = self._rule(q)
-        return float(np.sum(w * self.transform(math.sqrt(q) * x) ** 2))
+        value, coarse = (
+            float(np.sum(w * self.transform(math.sqrt(q) * x) ** 2))
+            for x, w in (self._rule(q), self._rule(q, order=14))
+        )
+        if abs(value - coarse) > 1e-9 * abs(value):
+            raise NumericalError(
+                self.transform.activation.name, f"its integrals at q = {q:.6g} are not resolved",
+                "declare all its kinks, a smaller length, or use a smaller q",
+            )  # fmt: skip
+        return value
 
     def _dq(self, q: float) -> float:
+        refuse_jumps(self.transform.activation)
         x, w = self._rule(q)
         u = math.sqrt(q) * x
         return float(np.sum(w * self.transform(u) * self.transform.derivative(u) * x)) / math.sqrt(q)
 
-    def _rule(self, q: float, extra: Array | None = None) -> tuple[Array, Array]:
+    def _rule(self, q: float, extra: Array | None = None, order: int = ORDER) -> tuple[Array, Array]:
         t = self.transform
         x, w = gaussian_rule(
-            t.activation, np.array([t.input_scale * math.sqrt(q)]), np.array([t.input_shift]), extra=extra
+            t.activation, np.array([t.input_scale * math.sqrt(q)]), np.array([t.input_shift]), order=order, extra=extra
         )
         return x[0], w[0]
 
@@ -100,7 +110,7 @@ class LocalMaps:
         return results[where].reshape(values.shape)
 
     def _map(self, c: ArrayLike, q1: ArrayLike, q2: ArrayLike, *, derivative: bool) -> Array:
-        c, q1, q2 = np.broadcast_arrays(_correlation(c), _positive("q1", q1), _positive("q2", q2))
+        c, q1, q2 = np.broadcast_arrays(correlation(c), positive("q1", q1), positive("q2", q2))
         if self._kernel is not None and not derivative:
             ones = np.ones_like(c)
             norm = np.sqrt(self._kernel(ones, q1, q1) * self._kernel(ones, q2, q2))
@@ -148,6 +158,8 @@ class LocalMaps:
         return self._interpolants[key]
 
     def _exact(self, c: float, q1: float, q2: float, *, derivative: bool) -> float:
+        if derivative:
+            refuse_jumps(self.transform.activation)
         f = self.transform.derivative if derivative else self.transform
         scale = math.sqrt(q1 * q2) if derivative else 1.0
         norm = math.sqrt(self._q(q1) * self._q(q2))
@@ -185,8 +197,12 @@ class LocalMaps:
         shift = t.input_shift + scale * c * x
         own = u_breaks(t.activation, np.array([scale]), np.array([t.input_shift]))
         uniform = np.broadcast_to(np.linspace(-RANGE, RANGE, 9), (x.size, 9))
-        y, v = panel_rule(np.concatenate([uniform, (own - shift[:, None]) / (scale * s)], axis=1), 16)
-        inner = np.einsum("ij,ij->i", v, f(math.sqrt(q2) * (c * x[:, None] + s * y)))
+        breaks = np.concatenate([uniform, (own - shift[:, None]) / (scale * s)], axis=1)
+        inner = np.empty(x.size)
+        step = max(1, _BLOCK // (16 * breaks.shape[1]))
+        for rows in (slice(k, k + step) for k in range(0, x.size, step)):
+            y, v = panel_rule(breaks[rows], 16)
+            inner[rows] = np.einsum("ij,ij->i", v, f(math.sqrt(q2) * (c * x[rows, None] + s * y)))
         return float(np.sum(w * f(math.sqrt(q1) * x) * inner))
 
     def _mirrored(self, q1: float, q2: float) -> Array:
@@ -197,7 +213,7 @@ class LocalMaps:
         return np.concatenate([x, -x])
 
 
-def _positive(name: str, value: ArrayLike) -> Array:
+def positive(name: str, value: ArrayLike) -> Array:
     array = np.asarray(value, dtype=np.float64)
     bad = ~(np.isfinite(array) & (array > 0))
     if bad.any():
@@ -205,7 +221,7 @@ def _positive(name: str, value: ArrayLike) -> Array:
     return array
 
 
-def _correlation(value: ArrayLike) -> Array:
+def correlation(value: ArrayLike) -> Array:
     array = np.asarray(value, dtype=np.float64)
     bad = ~(np.abs(array) <= 1 + 1e-12)
     if bad.any():
@@ -214,9 +230,9 @@ def _correlation(value: ArrayLike) -> Array:
 
 
 def _rounded(q: Array) -> Array:
-    """Q to 13 significant digits."""
-    digits = 10.0 ** (12 - np.floor(np.log10(q)))
-    return np.round(q * digits) / digits
+    """Q to 44 bits, 13 significant digits."""
+    mantissa, exponent = np.frexp(q)
+    return np.ldexp(np.round(mantissa * 2.0**44) / 2.0**44, exponent)
 
 
 @lru_cache(maxsize=256)

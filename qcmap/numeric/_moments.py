@@ -53,7 +53,7 @@ def slopes(act: Activation, scale: Array, shift: Array, *, order: int = ORDER) -
     wf, wg, xx = w * f, w * g, x * x
     variance = _dot(wf, f)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        degenerate = ~(variance > 1e-18 * (1 + mean**2))
+        degenerate = ~(variance > 1e-18 * mean**2)
         v = np.where(degenerate, np.nan, variance)
         fg, fgx = wf * g, wf * g * x
         gx, gg = _dot(wg, x), _dot(wg, g)

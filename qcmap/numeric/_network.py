@@ -26,7 +26,7 @@ from qcmap.architecture import (
 )
 from qcmap.errors import ArchitectureError, NumericalError
 from qcmap.numeric._dks import Shaping, resolved
-from qcmap.numeric._local import LocalMaps, local_maps
+from qcmap.numeric._local import LocalMaps, correlation, local_maps, positive
 from qcmap.symbolic import mean_weights
 
 Array = NDArray[np.float64]
@@ -65,7 +65,7 @@ class NetworkMaps:
 
         Every input node gets the same values.
         """
-        arrays = np.broadcast_arrays(*(np.asarray(value, dtype=np.float64) for value in (c, q1, q2)))
+        arrays = np.broadcast_arrays(correlation(c), positive("q1", q1), positive("q2", q2))
         start = PairValues(*arrays)
 
         def nonlinear(node: Node, values: list[PairValues]) -> PairValues:

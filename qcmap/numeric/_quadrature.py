@@ -6,7 +6,7 @@ below 1e-22), into panels no wider than 2.5, which break
 - at the kinks of phi, moved to x = (kink - shift) / scale, so every panel sees an analytic function;
 - at distances 3/4 length * 3^k from phi's centre, so no panel is wide against its distance to a complex singularity:
   the Bernstein ellipse of each has parameter at least 3, and 20 nodes leave an error of about 3^-40;
-- where phi varies on the unit scale without end (sin, exp: infinite length), every 4 units of u.
+- where phi oscillates without end (sin, cos), every 4 units of u.
 
 Rows are independent: scale and shift are arrays of shape (m,), and nodes and weights come as (m, n).
 """
@@ -20,13 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qcmap.activations import Activation
+from qcmap.errors import NumericalError
 
 Array = NDArray[np.float64]
 
 RANGE = 10.0
 ORDER = 20
 _UNIFORM = np.linspace(-RANGE, RANGE, 9)
-_LONGEST = 400
+_FARTHEST = 1024
 
 
 @lru_cache(maxsize=8)
@@ -36,12 +37,17 @@ def legendre(order: int) -> tuple[Array, Array]:
 
 
 @lru_cache(maxsize=256)
-def _analytic_breaks(act: Activation, reach: int) -> Array:
-    """Breaks in u over [-reach, reach]: kinks and graded or uniform distances from the centre."""
+def _analytic_breaks(act: Activation, reach: float) -> Array:
+    """Breaks in u over [-reach, reach]: kinks, and graded or uniform distances from the centre."""
     kinks = [kink.at for kink in act.kinks]
-    if math.isinf(act.length):
-        count = min(2 * math.ceil(reach / 4), _LONGEST)
-        graded = np.linspace(-reach, reach, count + 1)[1:-1] if count > 1 and not _polynomial(act) else np.empty(0)
+    if act.oscillates:
+        if reach > _FARTHEST:
+            raise NumericalError(
+                act.name, f"it oscillates too often on the interval [-{reach:g}, {reach:g}]", "use a smaller scale or q"
+            )
+        graded = np.linspace(-reach, reach, 2 * math.ceil(reach / 4) + 1)[1:-1]
+    elif math.isinf(act.length):
+        graded = np.empty(0)
     else:
         steps = max(1, math.ceil(math.log(max(2 * reach / act.length, 1), 3)) + 1)
         distances = 0.75 * act.length * 3.0 ** np.arange(steps)
@@ -49,15 +55,10 @@ def _analytic_breaks(act: Activation, reach: int) -> Array:
     return np.unique(np.concatenate([kinks, graded]))
 
 
-def _polynomial(act: Activation) -> bool:
-    """Whether phi is linear or a monomial between its kinks, so that it needs no panels of its own."""
-    return act.homogeneity is not None
-
-
 def u_breaks(act: Activation, scale: Array, shift: Array) -> Array:
     """The breaks in u that matter for arguments ``scale * x + shift`` with abs(x) <= `RANGE`."""
     reach = float(np.max(np.abs(scale) * RANGE + np.abs(shift), initial=1.0))
-    return _analytic_breaks(act, 2 ** math.ceil(math.log2(max(reach, 1.0))))
+    return _analytic_breaks(act, 2.0 ** math.ceil(math.log2(max(reach, 1.0))))
 
 
 def panel_rule(breaks: Array, order: int) -> tuple[Array, Array]:

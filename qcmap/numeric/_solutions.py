@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qcmap.activations import Activation
-from qcmap.errors import Infeasible
+from qcmap.errors import Infeasible, NumericalError
 from qcmap.numeric._moments import slopes
 from qcmap.numeric._transform import Transform, conditions
 
@@ -206,7 +206,13 @@ def roots(act: Activation, psi: float, box: Box = STANDARD_BOX) -> list[Root]:
             found.append(root)
     if act.parity is not None:
         found += [_mirrored(root, act.parity) for root in found if root.input_shift < 0]
-    return sorted(found, key=lambda root: (abs(root.input_shift), root.input_shift))
+    found.sort(key=lambda root: abs(root.input_shift))
+    for k in range(len(found) - 1):
+        # A mirror pair, whatever symmetry it comes from, is told apart by sign and not by rounding.
+        a, b = found[k], found[k + 1]
+        if a.input_shift > 0 > b.input_shift and _same(a, _mirrored(b, "even")):
+            found[k], found[k + 1] = b, a
+    return found
 
 
 def _mirrored(root: Root, parity: str) -> Root:
@@ -224,9 +230,18 @@ def infeasible(act: Activation, psi: float) -> Infeasible:
     """The error that says which condition cannot be met in the wide box, with the intervals found for it instead."""
     intro = f"no transform has Q'(1) = 1 and C'(1) = {psi:.10g}"
     outro = f"(searched {WIDE_BOX})"
+    if all(np.isnan(patch.ratio).all() for patch in _patches(act, STANDARD_BOX)):
+        raise NumericalError(
+            act.name, "it is constant or linear to rounding everywhere in the box", "take constant terms out of it"
+        )
     logs = _reachable(act)
     if logs.size:
         achievable = _intervals(1 + np.exp(logs), breaks=np.diff(logs) > 1)
+        if any(low < psi < high for low, high in achievable):
+            raise NumericalError(
+                act.name, f"no solution with C'(1) = {psi:.10g} was found, though C'(1) lies in {_listed(achievable)}",
+                "try a slightly different zeta",
+            )  # fmt: skip
         return Infeasible(
             act.name,
             f"{intro}: where Q'(1) = 1, C'(1) lies in {_listed(achievable)} {outro}",
@@ -266,25 +281,44 @@ _Tabulated = _Patch | _Equations
 
 
 def _along_curve(act: Activation, curve: Callable[[_Tabulated], Array], other: Callable[[_Tabulated], Array]) -> Array:
-    """The values of ``other``, sorted, where the zero set of ``curve`` in the wide box meets the rows of the grid.
+    """The values of ``other``, sorted, where the zero set of ``curve`` in the wide box meets the edges of the grid.
 
-    Each sign change along a row is closed by bisection, and kept if the function is continuous there, so every value is
-    attained; an extreme between two rows can be missed by the square of their distance.
+    Each sign change along an edge is closed by bisection, and kept if the function is continuous there, so every value
+    is attained; an extreme between two edges can be missed by the square of their distance.
     """
     seen = [np.empty(0)]
     for box in (STANDARD_BOX, WIDE_BOX):
         for patch in _patches(act, box):
-            table = curve(patch)
-            with np.errstate(invalid="ignore"):
-                i, j = np.nonzero(table[:, :-1] * table[:, 1:] <= 0)
-            if not i.size:
-                continue
-            scale, low, high, sign = patch.scale[i], patch.shift[i, j], patch.shift[i, j + 1], np.sign(table[i, j])
-            for _ in range(45):
-                middle = (low + high) / 2
-                left = np.sign(curve(_equations(act, scale, middle))) == sign
-                low, high = np.where(left, middle, low), np.where(left, high, middle)
-            here = _equations(act, scale, (low + high) / 2)
-            values = other(here)
-            seen.append(values[np.isfinite(values) & box.holds(scale, low) & (np.abs(curve(here)) < 1e-4)])
+            logs = np.broadcast_to(np.log(patch.scale)[:, None], patch.shift.shape)
+            for first, last in (
+                ((slice(None), slice(None, -1)), (slice(None), slice(1, None))),
+                ((slice(None, -1), slice(None)), (slice(1, None), slice(None))),
+            ):
+                table = curve(patch)
+                with np.errstate(invalid="ignore"):
+                    crossed = table[first] * table[last] <= 0
+                if not crossed.any():
+                    continue
+                ends = [np.stack([logs[side][crossed], patch.shift[side][crossed]]) for side in (first, last)]
+                scale, shift = _bisected(act, curve, *ends, sign=np.sign(table[first][crossed]))
+                here = _equations(act, scale, shift)
+                values = other(here)
+                seen.append(
+                    values[
+                        np.isfinite(values)
+                        & box.holds(np.clip(scale, box.low, box.high), shift)
+                        & (np.abs(curve(here)) < 1e-4)
+                    ]
+                )
     return np.sort(np.concatenate(seen))
+
+
+def _bisected(
+    act: Activation, curve: Callable[[_Tabulated], Array], low: Array, high: Array, sign: Array
+) -> tuple[Array, Array]:
+    """Scale and shift of the sign changes between the points ``low`` and ``high``, rows (log scale, shift)."""
+    for _ in range(45):
+        middle = (low + high) / 2
+        left = np.sign(curve(_equations(act, np.exp(middle[0]), middle[1]))) == sign
+        low, high = np.where(left, middle, low), np.where(left, high, middle)
+    return np.exp((low[0] + high[0]) / 2), (low[1] + high[1]) / 2

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qcmap.activations import Activation
-from qcmap.errors import ArgumentError, NumericalError
+from qcmap.errors import ActivationError, ArgumentError, NumericalError
 from qcmap.numeric._quadrature import ORDER, gaussian_rule
 
 Array = NDArray[np.float64]
@@ -31,7 +32,7 @@ class Transform:
 
     def __post_init__(self) -> None:
         for name, value in self.constants.items():
-            if not math.isfinite(value):
+            if not (isinstance(value, Real) and math.isfinite(value)):
                 raise ArgumentError(name, f"constants of a transform are finite, not {value!r}", "give a finite number")
         if self.input_scale == 0 or self.output_scale == 0:
             raise ArgumentError("input_scale", "a scale of zero makes the activation constant", "give another scale")
@@ -80,7 +81,10 @@ def conditions(transform: Transform, order: int = ORDER + 12) -> Conditions:
     ------
     NumericalError
         If the two rules disagree by more than 1e-10: the activation has a kink or a fine scale that was not declared.
+    ActivationError
+        If phi jumps, so that C'(1) is infinite.
     """
+    refuse_jumps(transform.activation)
     fine, coarse = (_conditions(transform, n) for n in (order, order - 8))
     gap = max(abs(a - b) for a, b in zip(fine, coarse, strict=True))
     if not gap <= 1e-10 * max(1.0, *map(abs, fine)):
@@ -90,6 +94,16 @@ def conditions(transform: Transform, order: int = ORDER + 12) -> Conditions:
             "declare all its kinks, or a smaller length",
         )
     return Conditions(*fine)
+
+
+def refuse_jumps(act: Activation) -> None:
+    """Raise `ActivationError` if phi itself jumps: then phi' holds a delta function, and C'(1) is infinite."""
+    for kink in act.kinks:
+        if kink.value:
+            raise ActivationError(
+                act.name, f"it jumps by {kink.value:.6g} at u = {kink.at:.6g}, so C'(1) is infinite",
+                "use a continuous activation",
+            )  # fmt: skip
 
 
 def _conditions(transform: Transform, order: int) -> tuple[float, float, float, float]:

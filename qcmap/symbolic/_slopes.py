@@ -209,20 +209,23 @@ class MaximalSlope:
         ArgumentError
             Unless zeta is a finite number above 1.
         """
-        if not (isinstance(zeta, Real) and math.isfinite(zeta) and zeta > 1):
-            raise ArgumentError("zeta", f"the global slope bound must exceed 1, not {zeta!r}", "try zeta=1.5")
-        return math.exp(self._log_inverse(math.log(float(zeta))))
+        if not (isinstance(zeta, Real) and 1 < zeta < math.inf):
+            raise ArgumentError(
+                "zeta", f"the global slope bound must be a finite number above 1, not {zeta!r}", "try zeta=1.5"
+            )
+        return math.exp(self._log_inverse(math.log(zeta)))
 
     def _log_inverse(self, target: float) -> float:
         # mu(psi) >= psi, a single nonlinear layer being a subnetwork, so the root is at most the target.
-        s = target
+        s, last = target, math.inf
         for _ in range(200):
             value, slope = self._pass(s)
             step = (value - target) / slope
             s -= step
-            if abs(step) <= 1e-12 * s:
-                # Convergence is quadratic: after a step this small only rounding is left.
+            # Convergence is quadratic: after a step this small, or one that shrinks no more, only rounding is left.
+            if abs(step) <= 1e-12 * s or (abs(step) <= 1e-6 * s and abs(step) >= last / 2):
                 return s
+            last = abs(step)
         raise NumericalError("mu", "Newton's method did not settle", "check the weights of the sums")
 
     @cached_property

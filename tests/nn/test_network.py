@@ -117,6 +117,8 @@ def test_gain():
         (lambda b, x: b.mean_pool(x), "works on locations"),
         (lambda b, x: b.affine(x, 4, name="forward"), "cannot have this path"),
         (lambda b, x: b.affine(x, 4, name="a."), "cannot have this path"),
+        (lambda b, x: b.affine(x, 4, name="a..b"), "cannot have this path"),
+        (lambda b, x: b.affine(x, 4, name="forward.x"), "cannot have this path"),
     ],
 )
 def test_errors(build, message):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import qcmap as qc
 from qcmap.activations import CATALOGUE
+from qcmap.errors import NumericalError
 from qcmap.numeric import solve
 from qcmap.numeric._moments import slopes
 from qcmap.numeric._quadrature import gaussian_rule
@@ -159,7 +160,13 @@ def test_constant_functions_are_marked(name):
     shift=st.floats(-10, 10), sign=st.sampled_from([1, -1]),
 )  # fmt: skip
 def test_weights_sum_to_one_and_have_gaussian_moments(name, scale, shift, sign):
-    x, w = gaussian_rule(qc.activation(name), np.array([sign * scale]), np.array([shift]))
+    act = qc.activation(name)
+    if act.oscillates and 10 * scale + abs(shift) > 1024:
+        # A sine or cosine that no affordable rule resolves is refused.
+        with pytest.raises(NumericalError, match="oscillates too often"):
+            gaussian_rule(act, np.array([sign * scale]), np.array([shift]))
+        return
+    x, w = gaussian_rule(act, np.array([sign * scale]), np.array([shift]))
     assert abs(w.sum() - 1) < 4e-15
     assert abs((w * x * x).sum() - 1) < 1e-14
     assert abs((w * x).sum()) < 1e-14
