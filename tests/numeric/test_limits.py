@@ -85,7 +85,7 @@ def test_functions_that_lie_are_refused():
         (lambda: qc.activation(np.tanh, foo=3.0), "takes no foo"),
         (lambda: qc.activation(["tanh"]), "is not an activation"),
         *(
-            (lambda text=text: qc.Activation.from_sympy(text), "")
+            (lambda text=text: qc.Activation.from_sympy(text), "write it with")
             for text in ("f(u)", "floor(u)", "u > 0", "Mod(u, 1)")
         ),
     ):
