@@ -13,7 +13,8 @@ from qcmap.activations import Activation, activation
 from qcmap.architecture import Architecture, Nonlinear, Violation, check
 from qcmap.errors import ActivationError, ArchitectureError, ArgumentError, NumericalError
 from qcmap.numeric._homogeneous import three_conditions, with_free_slope
-from qcmap.numeric._solutions import STANDARD_BOX, WIDE_BOX, infeasible, roots
+from qcmap.numeric._infeasible import infeasible
+from qcmap.numeric._solutions import STANDARD_BOX, WIDE_BOX, roots
 from qcmap.numeric._transform import Transform, conditions
 from qcmap.symbolic import maximal_slope
 

@@ -18,7 +18,6 @@ what converges inside the box and is new is a solution.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -26,7 +25,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qcmap.activations import Activation
-from qcmap.errors import Infeasible, NumericalError
 from qcmap.numeric._moments import slopes
 from qcmap.numeric._transform import Transform, conditions
 
@@ -57,7 +55,7 @@ WIDE_BOX = Box(1e-4, 30.0, 6.0, 4.0)
 
 
 @dataclass(frozen=True)
-class _Patch:
+class Patch:
     """A tabulated rectangle: row i has scale[i], and column j of it the shift[i, j]; R and log(C'(1) - 1) there."""
 
     scale: Array
@@ -85,7 +83,8 @@ class Root:
 
 
 @lru_cache(maxsize=128)
-def _patches(act: Activation, box: Box) -> tuple[_Patch, ...]:
+def patches(act: Activation, box: Box) -> tuple[Patch, ...]:
+    """The tables of an activation over a box: one over all of it, and one around each kink."""
     conditions(Transform(act))  # refuses an activation whose integrals are not resolved, before any conclusion
     scale = np.geomspace(box.low, box.high, round(9.2 * math.log10(box.high / box.low)))
     reach = box.shift + box.slant * scale[:, None]
@@ -94,13 +93,13 @@ def _patches(act: Activation, box: Box) -> tuple[_Patch, ...]:
     return tuple(_tabulated(act, scale, shift) for shift in columns)
 
 
-def _tabulated(act: Activation, scale: Array, shift: Array) -> _Patch:
-    rows = [_equations(act, np.full(shift.shape[1], a), b) for a, b in zip(scale, shift, strict=True)]
-    return _Patch(scale, shift, np.array([row.ratio for row in rows]), np.array([row.log_excess for row in rows]))
+def _tabulated(act: Activation, scale: Array, shift: Array) -> Patch:
+    rows = [equations(act, np.full(shift.shape[1], a), b) for a, b in zip(scale, shift, strict=True)]
+    return Patch(scale, shift, np.array([row.ratio for row in rows]), np.array([row.log_excess for row in rows]))
 
 
 @dataclass(frozen=True)
-class _Equations:
+class Equations:
     """R and log(C'(1) - 1) at m points, with their Jacobian in (log scale, shift) and phi's mean and variance."""
 
     ratio: Array
@@ -110,7 +109,8 @@ class _Equations:
     variance: Array
 
 
-def _equations(act: Activation, scale: Array, shift: Array) -> _Equations:
+def equations(act: Activation, scale: Array, shift: Array) -> Equations:
+    """R, log(C'(1) - 1) and their Jacobian at m points; NaN where phi is constant or linear to rounding."""
     values, jacobian = slopes(act, scale, shift)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         # Below 1e-11, C'(1) - 1 is rounding: phi is linear there.
@@ -123,14 +123,14 @@ def _equations(act: Activation, scale: Array, shift: Array) -> _Equations:
             ),
             (jacobian.c_scale / excess, jacobian.c_shift / excess),
         )
-        return _Equations(ratio, np.log(excess), rows, values.mean, values.variance)
+        return Equations(ratio, np.log(excess), rows, values.mean, values.variance)
 
 
 def _corners(values: Array) -> Array:
     return np.stack([values[:-1, :-1], values[1:, :-1], values[:-1, 1:], values[1:, 1:]])
 
 
-def _starts(patch: _Patch, target: float) -> tuple[Array, Array]:
+def _starts(patch: Patch, target: float) -> tuple[Array, Array]:
     """Starts in the cells that may hold a zero of both R and log_excess - target.
 
     Both functions must change sign over the cell's corners, and the plane through their corner values must have its
@@ -155,13 +155,13 @@ def _starts(patch: _Patch, target: float) -> tuple[Array, Array]:
     return scale, left + (j + 0.5) * step
 
 
-def _newton(act: Activation, target: float, scale: Array, shift: Array, box: Box) -> tuple[Array, Array, _Equations]:
+def _newton(act: Activation, target: float, scale: Array, shift: Array, box: Box) -> tuple[Array, Array, Equations]:
     """Newton's method in (log scale, shift) from every start at once, steps limited, until nothing moves.
 
     A start that leaves the box by more than a factor of two, or becomes undefined, is dropped.
     """
     logs = np.log(scale)
-    values = _equations(act, scale, shift)
+    values = equations(act, scale, shift)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         for _ in range(30):
             (r_scale, r_shift), (l_scale, l_shift) = values.jacobian
@@ -176,7 +176,7 @@ def _newton(act: Activation, target: float, scale: Array, shift: Array, box: Box
             alive = np.isfinite(logs + shift) & box.holds(np.clip(scale, box.low, box.high), shift / 2)
             alive &= (scale > box.low / 2) & (scale < 2 * box.high)
             logs, scale, shift = logs[alive], scale[alive], shift[alive]
-            values = _equations(act, scale, shift)
+            values = equations(act, scale, shift)
             moved = np.maximum(np.abs(step_log), np.abs(step_shift) / longest)[alive]
             if np.all(moved < 1e-8):
                 break
@@ -190,7 +190,7 @@ def roots(act: Activation, psi: float, box: Box = STANDARD_BOX) -> list[Root]:
     accepted constants are checked by `qcmap.numeric.dks`.
     """
     target = math.log(psi - 1)
-    starts = [_starts(patch, target) for patch in _patches(act, box)]
+    starts = [_starts(patch, target) for patch in patches(act, box)]
     scale, shift = (np.concatenate(parts) for parts in zip(*starts, strict=True))
     if act.parity is not None:
         # (a, b) solves the equations of an odd or even function if and only if (a, -b) does.
@@ -224,101 +224,3 @@ def _same(a: Root, b: Root) -> bool:
     return abs(math.log(a.input_scale / b.input_scale)) < 1e-6 and abs(a.input_shift - b.input_shift) < 1e-6 * max(
         abs(a.input_shift), a.input_scale
     )
-
-
-def infeasible(act: Activation, psi: float) -> Infeasible:
-    """The error that says which condition cannot be met in the wide box, with the intervals found for it instead."""
-    intro = f"no transform has Q'(1) = 1 and C'(1) = {psi:.10g}"
-    outro = f"(searched {WIDE_BOX})"
-    if all(np.isnan(patch.ratio).all() for patch in _patches(act, STANDARD_BOX)):
-        raise NumericalError(
-            act.name, "it is constant or linear to rounding everywhere in the box", "take constant terms out of it"
-        )
-    logs = _reachable(act)
-    if logs.size:
-        achievable = _intervals(1 + np.exp(logs), breaks=np.diff(logs) > 1)
-        if any(low < psi < high for low, high in achievable):
-            raise NumericalError(
-                act.name, f"no solution with C'(1) = {psi:.10g} was found, though C'(1) lies in {_listed(achievable)}",
-                "try a slightly different zeta",
-            )  # fmt: skip
-        return Infeasible(
-            act.name,
-            f"{intro}: where Q'(1) = 1, C'(1) lies in {_listed(achievable)} {outro}",
-            "choose zeta so that psi lies there, or another activation",
-            condition="C'(1)",
-            achievable=achievable,
-        )
-    target = math.log(psi - 1)
-    ratios = _along_curve(act, lambda table: table.log_excess - target, lambda table: table.ratio)
-    if ratios.size:
-        achievable = _intervals(1 + ratios * (psi - 1), breaks=np.diff(ratios) > 1)
-        where = f"where C'(1) = {psi:.10g}, Q'(1) lies in {_listed(achievable)}"
-    else:
-        achievable, where = (), f"C'(1) never reaches {psi:.10g}"
-    return Infeasible(
-        act.name, f"{intro}: {where} {outro}", "choose another activation", condition="Q'(1)", achievable=achievable
-    )
-
-
-@lru_cache(maxsize=128)
-def _reachable(act: Activation) -> Array:
-    """log(C'(1) - 1) where Q'(1) = 1, sorted; it does not depend on psi."""
-    return _along_curve(act, lambda table: table.ratio, lambda table: table.log_excess)
-
-
-def _intervals(values: Array, breaks: NDArray[np.bool_]) -> tuple[tuple[float, float], ...]:
-    """Sorted samples of a few curves as intervals, cut where ``breaks`` marks a gap too wide for one curve."""
-    pieces = np.split(values, np.flatnonzero(breaks) + 1)
-    return tuple((float(piece[0]), float(piece[-1])) for piece in pieces)
-
-
-def _listed(intervals: tuple[tuple[float, float], ...]) -> str:
-    return " or ".join(f"[{low:.10g}, {high:.10g}]" for low, high in intervals)
-
-
-_Tabulated = _Patch | _Equations
-
-
-def _along_curve(act: Activation, curve: Callable[[_Tabulated], Array], other: Callable[[_Tabulated], Array]) -> Array:
-    """The values of ``other``, sorted, where the zero set of ``curve`` in the wide box meets the edges of the grid.
-
-    Each sign change along an edge is closed by bisection, and kept if the function is continuous there, so every value
-    is attained; an extreme between two edges can be missed by the square of their distance.
-    """
-    seen = [np.empty(0)]
-    for box in (STANDARD_BOX, WIDE_BOX):
-        for patch in _patches(act, box):
-            logs = np.broadcast_to(np.log(patch.scale)[:, None], patch.shift.shape)
-            for first, last in (
-                ((slice(None), slice(None, -1)), (slice(None), slice(1, None))),
-                ((slice(None, -1), slice(None)), (slice(1, None), slice(None))),
-            ):
-                table = curve(patch)
-                with np.errstate(invalid="ignore"):
-                    crossed = table[first] * table[last] <= 0
-                if not crossed.any():
-                    continue
-                ends = [np.stack([logs[side][crossed], patch.shift[side][crossed]]) for side in (first, last)]
-                scale, shift = _bisected(act, curve, *ends, sign=np.sign(table[first][crossed]))
-                here = _equations(act, scale, shift)
-                values = other(here)
-                seen.append(
-                    values[
-                        np.isfinite(values)
-                        & box.holds(np.clip(scale, box.low, box.high), shift)
-                        & (np.abs(curve(here)) < 1e-4)
-                    ]
-                )
-    return np.sort(np.concatenate(seen))
-
-
-def _bisected(
-    act: Activation, curve: Callable[[_Tabulated], Array], low: Array, high: Array, sign: Array
-) -> tuple[Array, Array]:
-    """Scale and shift of the sign changes between the points ``low`` and ``high``, rows (log scale, shift)."""
-    for _ in range(45):
-        middle = (low + high) / 2
-        left = np.sign(curve(_equations(act, np.exp(middle[0]), middle[1]))) == sign
-        low, high = np.where(left, middle, low), np.where(left, high, middle)
-    return np.exp((low[0] + high[0]) / 2), (low[1] + high[1]) / 2

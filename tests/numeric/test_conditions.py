@@ -73,7 +73,10 @@ def test_the_oracle_is_mpmaths_quad():
     a, b = MP.mpf("0.31"), MP.mpf("-0.2")
     points = [-12, -6, -2, (0 - b) / a, 4, 12]
     value = FORMULAS["selu"].value
-    density = lambda x: MP.exp(-x * x / 2) / MP.sqrt(2 * MP.pi)  # noqa: E731
+
+    def density(x):
+        return MP.exp(-x * x / 2) / MP.sqrt(2 * MP.pi)
+
     with mpmath.workdps(30):
         want = MP.quad(lambda x: value(a * x + b) ** 2 * density(x), points, method="gauss-legendre")
     assert abs(oracles.conditions(FORMULAS["selu"], a, b, 0, 1)[0] - want) < 1e-28
