@@ -34,7 +34,7 @@ def accuracy(axes: Axes, histories: Mapping[str, History]) -> None:
         solid = name.startswith("shaped")
         axes.plot(epochs, history.train_accuracy, label=name, linestyle="-" if solid else "--", marker=".")
     axes.set(xlabel="epoch", ylabel="training accuracy", ylim=(0, 1.02), title="50 layers, no skips, no normalizers")
-    axes.legend(fontsize="small", loc="center right")
+    axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(0.02, 0.92))
 
 
 def by_layer(
