@@ -357,7 +357,7 @@ def architectures(
     """A random architecture: several inputs and outputs, normalized sums, concatenations, pools, affine, activations.
 
     All maps have 4 channels, or multiples of 4 after a concatenation. There is at least one activation. ``independent``
-    gives every branch of a sum an affine layer of its own, as the C map of a sum needs.
+    gives every branch of a sum, and every activation, an affine layer of its own, as their C maps need.
     """
     b = Builder("random")
     width = {}
@@ -384,11 +384,13 @@ def architectures(
         elif kind == "affine":
             width[b.affine(x, 4)] = 4
         elif kind == "activation":
-            width[b.activation(x, draw(st.sampled_from(activations)))] = width[x]
+            before = b.affine(x, width[x]) if independent else x
+            width[b.activation(before, draw(st.sampled_from(activations)))] = width[x]
         else:
             width[getattr(b, kind)(x)] = width[x]
     last = list(width)[-1]
-    width[b.activation(last, activations[0])] = width[last]
+    before = b.affine(last, width[last]) if independent else last
+    width[b.activation(before, activations[0])] = width[last]
     used = {u for node in b._nodes.values() for u in node.inputs}
     sinks = [name for name in width if name not in used]
     if one_output and len(sinks) > 1:

@@ -1,41 +1,61 @@
 """The graph: ops, the immutable `Architecture` and its one walk, dominators, the builder, the zoo."""
 
 from qcmap.architecture import zoo
-from qcmap.architecture._architecture import Algebra, Architecture, Node
+from qcmap.architecture._architecture import Architecture
 from qcmap.architecture._builder import Builder
 from qcmap.architecture._dominators import DominatorTree
+from qcmap.architecture._node import Algebra, Node
 from qcmap.architecture._ops import (
+    OPS,
     Affine,
+    BatchNorm,
+    Channels,
     Concat,
+    Gate,
     Input,
     LayerNorm,
     MaxPool,
     MeanPool,
+    Multiply,
     Nonlinear,
     Op,
+    Output,
+    Pool,
     Scale,
     Sum,
     Weight,
     WeightedMeanPool,
-    is_symbolic,
 )
-from qcmap.architecture._rules import RULES, Violation, check
+from qcmap.architecture._rewrite import Change, Rewrite
+from qcmap.architecture._rules import RULES, Rule, Violation, check
+from qcmap.architecture._values import Locations, is_symbolic
 
 __all__ = [
+    "OPS",
     "RULES",
     "Affine",
     "Algebra",
     "Architecture",
+    "BatchNorm",
     "Builder",
+    "Change",
+    "Channels",
     "Concat",
     "DominatorTree",
+    "Gate",
     "Input",
     "LayerNorm",
+    "Locations",
     "MaxPool",
     "MeanPool",
+    "Multiply",
     "Node",
     "Nonlinear",
     "Op",
+    "Output",
+    "Pool",
+    "Rewrite",
+    "Rule",
     "Scale",
     "Sum",
     "Violation",

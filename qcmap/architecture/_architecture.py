@@ -2,64 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
-import heapq
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING
 
 from qcmap.architecture._dominators import DominatorTree
-from qcmap.architecture._ops import (
-    Affine,
-    Concat,
-    Input,
-    LayerNorm,
-    MaxPool,
-    MeanPool,
-    Nonlinear,
-    Op,
-    Scale,
-    Sum,
-    WeightedMeanPool,
-    is_symbolic,
-)
+from qcmap.architecture._node import Algebra, Node, V, unknown_node, validated
+from qcmap.architecture._ops import Input, Nonlinear, Output
+from qcmap.architecture._rewrite import Rewrite, normalized, substituted, symbols_of
+from qcmap.architecture._shapes import CHANNELS, LOCATIONS, Projection
 from qcmap.errors import ArchitectureError
 
 if TYPE_CHECKING:
-    from qcmap.architecture._ops import Named, Weight
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-V = TypeVar("V")
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """One node: its id, its op and the ids of the nodes it reads, in order."""
-
-    id: str
-    op: Op
-    inputs: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Algebra(Generic[V]):
-    """An analysis: for each op, the value of an output in terms of the values of the inputs.
-
-    ``rules[type(op)](node, values)`` gives the value at a node; ``values`` are in the order of the node's inputs.
-    """
-
-    name: str
-    rules: Mapping[type[Op], Callable[[Node, list[V]], V]]
-
-    def at(self, node: Node, values: list[V]) -> V:
-        """The value at one node; raises `ArchitectureError` if this analysis has no rule for its op."""
-        rule = self.rules.get(type(node.op))
-        if rule is None:
-            raise ArchitectureError(
-                node.id, f"the {self.name} has no rule for a {node.op.kind}", f"add one for {type(node.op).__name__}"
-            )
-        return rule(node, values)
+    from qcmap.architecture._ops import Channels, Named, Weight
 
 
 @dataclass(frozen=True)
@@ -73,27 +32,28 @@ class Architecture:
     nodes
         The nodes, in any order; `nodes` of the result is a topological order that keeps the given one where it can.
     outputs
-        Ids of the output nodes, at least one.
+        Ids of the output nodes. Nodes with the op `Output` are outputs in any case and need not be listed.
 
     Raises
     ------
     ArchitectureError
-        For repeated or unknown ids, a cycle, a wrong number of inputs, op data out of range, or a node that no output
-        depends on.
+        For repeated or unknown ids, a cycle, a wrong number of inputs, op data out of range, a node that no output
+        depends on, or one that reads an `Output`.
     """
 
     name: str
     nodes: tuple[Node, ...]
-    outputs: tuple[str, ...]
+    outputs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "nodes", _validated(self.name, tuple(self.nodes)))
-        object.__setattr__(self, "outputs", tuple(self.outputs))
+        object.__setattr__(self, "nodes", validated(self.name, tuple(self.nodes)))
+        marked = (node.id for node in self.nodes if isinstance(node.op, Output))
+        object.__setattr__(self, "outputs", tuple(dict.fromkeys((*self.outputs, *marked))))
         if not self.outputs:
             raise ArchitectureError(self.name, "an architecture has at least one output", "name an output node")
         for output in self.outputs:
             if output not in self.index:
-                raise _unknown(self.name, output, self.index)
+                raise unknown_node(self.name, output, self.index)
         self._refuse_unused()
 
     def _refuse_unused(self) -> None:
@@ -107,6 +67,10 @@ class Architecture:
                 )
             for u in self.predecessors[v]:
                 used[u] = 1
+                if isinstance(self.nodes[u].op, Output):
+                    raise ArchitectureError(
+                        self.nodes[v].id, f"it reads {self.nodes[u].id}, which is an output", "read what that one reads"
+                    )
 
     @cached_property
     def index(self) -> dict[str, int]:
@@ -130,15 +94,8 @@ class Architecture:
 
     @cached_property
     def symbols(self) -> tuple[str, ...]:
-        """The names of the symbols in its weights and factors, sorted."""
-        weights: list[Weight] = []
-        for node in self.nodes:
-            weights += node.op.weights if isinstance(node.op, Sum) else ()
-            weights += (node.op.factor,) if isinstance(node.op, Scale) else ()
-        symbols = {
-            symbol for weight in set(filter(is_symbolic, weights)) for symbol in cast("Any", weight).free_symbols
-        }
-        return tuple(sorted(map(str, symbols)))
+        """The names of the symbols in its constants (weights, factors, channels, variances) and its gates, sorted."""
+        return symbols_of(self.nodes)
 
     @cached_property
     def dominators(self) -> DominatorTree:
@@ -146,14 +103,27 @@ class Architecture:
         return DominatorTree(self.predecessors)
 
     @cached_property
-    def channels(self) -> dict[str, int | None]:
-        """The number of channels at each node, None where it is not known."""
-        return self.fold(_CHANNELS)
+    def channels(self) -> dict[str, Channels | None]:
+        """The number of channels at each node, None where it is not known.
+
+        Raises `ArchitectureError` where maps of different channels are added.
+        """
+        return self.fold(CHANNELS)
+
+    @cached_property
+    def locations(self) -> dict[str, Projection | None]:
+        """For each node, along each axis, the input locations that its locations stand for; None if not known.
+
+        With Delta filters a location depends on one input location, the others are dropped (DKS, section 5.5). Pooling
+        over the whole map leaves (), one location without an axis. Raises `ArchitectureError` for a kernel that does
+        not fit, or a sum of maps of different extent.
+        """
+        return self.fold(LOCATIONS)
 
     def __getitem__(self, node: str) -> Node:
         """The node with this id; raises `ArchitectureError` with the nearest ids if there is none."""
         if node not in self.index:
-            raise _unknown(self.name, node, self.index)
+            raise unknown_node(self.name, node, self.index)
         return self.nodes[self.index[node]]
 
     def fold(self, algebra: Algebra[V]) -> dict[str, V]:
@@ -186,123 +156,38 @@ class Architecture:
         body = (self.nodes[v] for v in sorted(needed) if v > first)
         return Architecture(f"{self.name}[{source}:{target}]", (head, *body), (target,))
 
-    def substitute(self, **values: float) -> Architecture:
+    def substitute(self, **values: Weight) -> Architecture:
         """The same architecture with numbers (or expressions) in place of symbols of these names.
+
+        A gate becomes a multiplication by the value of its variable.
 
         Raises
         ------
         ArchitectureError
             For a name that is no symbol of the architecture.
         """
-        for name in values:
-            if name not in self.symbols:
-                known = ", ".join(self.symbols) or "none"
-                raise ArchitectureError(self.name, f"it has no symbol {name!r}", f"its symbols: {known}")
+        return substituted(self, values)
 
-        def numbers(weight: Weight) -> Weight:
-            if not is_symbolic(weight):
-                return weight
-            # By name: a symbol with assumptions is not equal to the plain symbol that its name would make.
-            expression = cast("Any", weight)
-            result = expression.subs({s: values[s.name] for s in expression.free_symbols if s.name in values})
-            # What is no real number stays as it is, for the op's own check to refuse.
-            return float(result) if result.is_extended_real and not is_symbolic(result) else result
+    def normalized(self) -> Rewrite:
+        """The architecture with normalized sums and without scalar multipliers, and what was changed.
 
-        def changed(op: Op) -> Op:
-            if isinstance(op, Sum):
-                return dataclasses.replace(op, weights=tuple(map(numbers, op.weights)))
-            return dataclasses.replace(op, factor=numbers(op.factor)) if isinstance(op, Scale) else op
+        Steps 4 and 5 of DKS, section 21.2: multiplications by constants go, and the weights of each sum are divided by
+        the root of the sum of their squares.
+        """
+        return normalized(self)
 
-        nodes = tuple(Node(node.id, changed(node.op), node.inputs) for node in self.nodes)
-        return Architecture(self.name, nodes, self.outputs)
+    def draw(
+        self,
+        *,
+        values: Mapping[str, object] | None = None,
+        ax: Axes | None = None,
+        title: str | None = None,
+        max_nodes: int = 2000,
+    ) -> Figure:
+        """A picture of the graph; see `qcmap.architecture._draw.draw`."""
+        from qcmap.architecture._draw import draw
+
+        return draw(self, values=values, ax=ax, title=title, max_nodes=max_nodes)
 
     def __repr__(self) -> str:
         return f"<architecture {self.name}: {len(self.nodes)} nodes, {len(self.outputs)} outputs>"
-
-
-def _unknown(owner: str, name: str, known: Iterable[str]) -> ArchitectureError:
-    near = difflib.get_close_matches(name, list(known)[:10_000], n=3)
-    hint = f"did you mean {' or '.join(near)}?" if near else "name an existing node"
-    return ArchitectureError(owner, f"there is no node {name!r}", hint)
-
-
-def _validated(owner: str, nodes: tuple[Node, ...]) -> tuple[Node, ...]:
-    """The nodes in a topological order; raises `ArchitectureError` for a node that breaks a rule."""
-    position: dict[str, int] = {}
-    for node in nodes:
-        if node.id in position:
-            raise ArchitectureError(node.id, f"two nodes of {owner} have this id", "give every node its own id")
-        position[node.id] = len(position)
-    for node in nodes:
-        for name in node.inputs:
-            if name not in position:
-                raise _unknown(node.id, name, position)
-        node.op.check(node.id, len(node.inputs))
-    return _ordered(owner, nodes, position)
-
-
-def _ordered(owner: str, nodes: tuple[Node, ...], position: dict[str, int]) -> tuple[Node, ...]:
-    """Kahn's algorithm, taking the earliest node that is ready; names a cycle if there is one."""
-    if all(position[name] < here for here, node in enumerate(nodes) for name in node.inputs):
-        return nodes
-    readers: list[list[int]] = [[] for _ in nodes]
-    waiting = [len(node.inputs) for node in nodes]
-    for here, node in enumerate(nodes):
-        for name in node.inputs:
-            readers[position[name]].append(here)
-    ready = [here for here, count in enumerate(waiting) if count == 0]
-    order: list[int] = []
-    while ready:
-        here = heapq.heappop(ready)
-        order.append(here)
-        for reader in readers[here]:
-            waiting[reader] -= 1
-            if waiting[reader] == 0:
-                heapq.heappush(ready, reader)
-    if len(order) < len(nodes):
-        # Every node still waiting reads one that still waits, so walking back must repeat a node: that is a cycle.
-        here, seen = next(h for h, count in enumerate(waiting) if count), {}
-        while here not in seen:
-            seen[here] = len(seen)
-            here = next(position[name] for name in nodes[here].inputs if waiting[position[name]])
-        cycle = [nodes[h].id for h, step in seen.items() if step >= seen[here]][::-1]
-        raise ArchitectureError(
-            owner, f"the graph has a cycle: {' -> '.join([*cycle, cycle[0]])}", "unroll it or break one of these edges"
-        )
-    return tuple(nodes[here] for here in order)
-
-
-def _same_channels(node: Node, values: list[int | None]) -> int | None:
-    known = {value for value in values if value is not None}
-    if len(known) > 1:
-        raise ArchitectureError(
-            node.id, f"a {node.op.kind} takes maps of equal channels, but got {values}", "bring them to one width"
-        )
-    return known.pop() if known else None
-
-
-def _affine_channels(node: Node, values: list[int | None]) -> int | None:
-    assert isinstance(node.op, Affine)
-    return node.op.channels
-
-
-def _concat_channels(node: Node, values: list[int | None]) -> int | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if len(known) == len(values) else None
-
-
-def _input_channels(node: Node, values: list[int | None]) -> int | None:
-    assert isinstance(node.op, Input)
-    return node.op.channels
-
-
-_KEEP_CHANNELS: tuple[type[Op], ...] = (Nonlinear, Sum, Scale, LayerNorm, MaxPool, MeanPool, WeightedMeanPool)
-_CHANNELS: Algebra[int | None] = Algebra(
-    "channel count",
-    {
-        Input: _input_channels,
-        Affine: _affine_channels,
-        Concat: _concat_channels,
-        **dict.fromkeys(_KEEP_CHANNELS, _same_channels),
-    },
-)

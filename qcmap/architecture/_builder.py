@@ -5,18 +5,23 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from qcmap.architecture._architecture import Architecture, Node
+from qcmap.architecture._architecture import Architecture
+from qcmap.architecture._node import Node
 from qcmap.architecture._ops import (
     Affine,
+    BatchNorm,
     Concat,
+    Gate,
     Input,
     LayerNorm,
     MaxPool,
     MeanPool,
+    Multiply,
     Nonlinear,
     Op,
+    Output,
     Scale,
     Sum,
     WeightedMeanPool,
@@ -24,7 +29,7 @@ from qcmap.architecture._ops import (
 from qcmap.errors import ArchitectureError
 
 if TYPE_CHECKING:
-    from qcmap.architecture._ops import Named, Weight
+    from qcmap.architecture._ops import Channels, Named, Weight
 
 
 class Builder:
@@ -55,16 +60,34 @@ class Builder:
         self._nodes[name] = Node(name, op, tuple(inputs))
         return name
 
-    def input(self, name: str | None = None, channels: int | None = None) -> str:
+    def input(
+        self,
+        name: str | None = None,
+        channels: Channels | None = None,
+        *,
+        locations: Sequence[int] | None = None,
+        q: Weight = 1.0,
+    ) -> str:
         """A network input."""
-        return self.add(Input(channels), (), name)
+        return self.add(Input(channels, None if locations is None else tuple(locations), q), (), name)
 
     def affine(
-        self, x: str, channels: int | None = None, *, kernel: tuple[int, ...] = (), stride: int = 1,
+        self,
+        x: str,
+        channels: Channels | None = None,
+        *,
+        kernel: Sequence[int] = (),
+        stride: int = 1,
+        padding: int | Literal["same"] = "same",
+        weight_variance: Weight = 1.0,
+        bias_variance: Weight = 0.0,
+        init: Literal["delta", "fan_in"] = "delta",
+        parameters: str | None = None,
         name: str | None = None,
-    ) -> str:  # fmt: skip
-        """A fully-connected layer, or a Delta-initialised convolution if a kernel is given."""
-        return self.add(Affine(channels, kernel, stride), (x,), name)
+    ) -> str:
+        """A fully-connected layer, or a convolution if a kernel is given; see `Affine`."""
+        op = Affine(channels, tuple(kernel), stride, padding, weight_variance, bias_variance, init, parameters)
+        return self.add(op, (x,), name)
 
     def activation(self, x: str, function: str | Named, *, name: str | None = None) -> str:
         """An elementwise activation: a name of the catalogue or an `Activation`."""
@@ -87,18 +110,50 @@ class Builder:
         """A layer normalization over channels."""
         return self.add(LayerNorm(), (x,), name)
 
-    def max_pool(self, x: str, *, name: str | None = None) -> str:
-        """A max pooling."""
-        return self.add(MaxPool(), (x,), name)
+    def max_pool(
+        self,
+        x: str,
+        kernel: Sequence[int] = (),
+        *,
+        stride: int | None = None,
+        padding: int = 0,
+        name: str | None = None,
+    ) -> str:
+        """A max pooling; over the whole map without a kernel."""
+        return self.add(MaxPool(tuple(kernel), stride, padding), (x,), name)
 
-    def mean_pool(self, x: str, *, name: str | None = None) -> str:
-        """A mean pooling."""
-        return self.add(MeanPool(), (x,), name)
+    def mean_pool(
+        self,
+        x: str,
+        kernel: Sequence[int] = (),
+        *,
+        stride: int | None = None,
+        padding: int = 0,
+        name: str | None = None,
+    ) -> str:
+        """A mean pooling; over the whole map without a kernel."""
+        return self.add(MeanPool(tuple(kernel), stride, padding), (x,), name)
 
     def weighted_mean_pool(self, x: str, *, name: str | None = None) -> str:
         """A weighted mean pooling."""
         return self.add(WeightedMeanPool(), (x,), name)
 
-    def build(self, outputs: Sequence[str]) -> Architecture:
-        """The finished architecture with these outputs."""
+    def gate(self, x: str, variable: str, *, name: str | None = None) -> str:
+        """A multiplication by a gating variable."""
+        return self.add(Gate(variable), (x,), name)
+
+    def batch_norm(self, x: str, *, name: str | None = None) -> str:
+        """A batch normalization, which `qcmap.check` refuses."""
+        return self.add(BatchNorm(), (x,), name)
+
+    def multiply(self, x: Sequence[str], *, name: str | None = None) -> str:
+        """An elementwise product, which `qcmap.check` refuses."""
+        return self.add(Multiply(), x, name)
+
+    def output(self, x: str, *, name: str | None = None) -> str:
+        """A named output."""
+        return self.add(Output(), (x,), name)
+
+    def build(self, outputs: Sequence[str] = ()) -> Architecture:
+        """The finished architecture with these outputs, and those added by `output`."""
         return Architecture(self.name, tuple(self._nodes.values()), tuple(outputs))

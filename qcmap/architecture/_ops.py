@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from numbers import Integral
-from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeAlias
 
+from qcmap.architecture._values import Locations, check_channels, check_number, check_positive, check_window, visited
 from qcmap.errors import ArchitectureError
 
 if TYPE_CHECKING:
@@ -14,6 +13,8 @@ if TYPE_CHECKING:
 
 Weight: TypeAlias = "float | sympy.Expr"
 """A constant of the wiring: a number, or a sympy expression."""
+Channels: TypeAlias = "int | sympy.Expr"
+"""A number of channels: a positive integer, or a sympy expression."""
 
 
 class Named(Protocol):
@@ -25,24 +26,17 @@ class Named(Protocol):
         ...
 
 
-def is_symbolic(weight: object) -> bool:
-    """Whether a weight is a sympy expression with free symbols."""
-    return bool(getattr(weight, "free_symbols", None))
-
-
-def _positive_integer(value: object, what: str, node: str, *, optional: bool = True) -> None:
-    if value is None and optional:
-        return
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise ArchitectureError(node, f"{what} must be a positive integer, not {value!r}", "give a positive integer")
-
-
 @dataclass(frozen=True, slots=True)
 class Op:
-    """What a node does. ``kind`` is its name in messages and files; ``arity`` the number of inputs, None for any."""
+    """What a node does.
+
+    ``kind`` is its name in messages and files; ``arity`` the number of inputs, None for any; ``constants`` the fields
+    that may hold sympy expressions.
+    """
 
     kind: ClassVar[str] = "op"
     arity: ClassVar[int | None] = 1
+    constants: ClassVar[tuple[str, ...]] = ()
 
     def check(self, node: str, inputs: int) -> None:
         """Raise `ArchitectureError`, naming ``node``, if the number of inputs or the op's own data are wrong."""
@@ -58,39 +52,82 @@ class Op:
 
 @dataclass(frozen=True, slots=True)
 class Input(Op):
-    """A network input: location vectors with the given number of channels."""
+    """A network input: location vectors with the given number of channels.
 
-    channels: int | None = None
+    ``locations`` is the extent of the map, such as (224, 224), if it is known; ``q`` the q value of its location
+    vectors, their mean squared entry (1 after per-location normalization; DKS, section 10.2).
+    """
+
+    channels: Channels | None = None
+    locations: Locations | None = None
+    q: Weight = 1.0
     kind: ClassVar[str] = "input"
     arity: ClassVar[int | None] = 0
+    constants: ClassVar[tuple[str, ...]] = ("channels", "q")
 
     def validate(self, node: str, inputs: int) -> None:
-        """Channels must be a positive integer."""
-        _positive_integer(self.channels, "channels", node)
+        """Channels and locations must be positive integers, q positive."""
+        check_channels(self.channels, node)
+        for extent in self.locations or ():
+            check_positive(extent, "extent", node)
+        check_number(self.q, node, "q value", least=0.0, strict=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Affine(Op):
-    """A fully-connected or Delta-initialised convolutional layer with fan-in variance 1/k (DKS, section 4.1).
+    """A fully-connected or convolutional layer (DKS, sections 4.1 and 5.5).
 
-    ``channels`` counts the outputs; ``kernel`` is empty for a fully-connected layer.
+    Attributes
+    ----------
+    channels
+        The number of outputs.
+    kernel
+        Filter sizes, one an axis; empty for a fully-connected layer, which acts on each location.
+    stride, padding
+        As in torch, the same along every axis; ``"same"`` pads by half of the (odd) kernel size.
+    weight_variance, bias_variance
+        Weights have variance ``weight_variance`` / k, k the fan-in, and biases ``bias_variance``: an input value m
+        becomes ``weight_variance * m + bias_variance``. Deep Kernel Shaping needs 1 and 0.
+    init
+        ``"delta"`` puts all weight at the centre of the filter, so k counts input channels; ``"fan_in"`` spreads it
+        over the filter, which has no Q and C maps unless the filter has one location.
+    parameters
+        Layers with the same name here share their parameters.
     """
 
-    channels: int | None = None
-    kernel: tuple[int, ...] = ()
+    channels: Channels | None = None
+    kernel: Locations = ()
     stride: int = 1
+    padding: int | Literal["same"] = "same"
+    weight_variance: Weight = 1.0
+    bias_variance: Weight = 0.0
+    init: Literal["delta", "fan_in"] = "delta"
+    parameters: str | None = None
     kind: ClassVar[str] = "affine"
+    constants: ClassVar[tuple[str, ...]] = ("channels", "weight_variance", "bias_variance")
 
     def validate(self, node: str, inputs: int) -> None:
-        """Channels, kernel sizes and stride must be positive integers; kernel sizes odd, for a Delta filter."""
-        _positive_integer(self.channels, "channels", node)
-        _positive_integer(self.stride, "stride", node, optional=False)
-        for size in self.kernel:
-            _positive_integer(size, "kernel size", node, optional=False)
-            if size % 2 == 0:
-                raise ArchitectureError(
-                    node, f"a Delta-initialised filter has a centre, but kernel size {size} is even", "use an odd size"
-                )
+        """Sizes must be positive integers, kernel sizes odd for a Delta filter, variances not negative."""
+        check_channels(self.channels, node)
+        check_positive(self.stride, "stride", node)
+        check_window(self.kernel, self.stride, self.padding, node)
+        if self.init not in ("delta", "fan_in"):
+            raise ArchitectureError(node, f"init must be 'delta' or 'fan_in', not {self.init!r}", "use 'delta'")
+        even = next((size for size in self.kernel if size % 2 == 0), None)
+        if even is not None and (self.init == "delta" or self.padding == "same"):
+            raise ArchitectureError(
+                node, f"a Delta-initialised filter has a centre, but kernel size {even} is even", "use an odd size"
+            )
+        check_number(self.weight_variance, node, "weight variance", least=0.0, strict=True)
+        check_number(self.bias_variance, node, "bias variance", least=0.0)
+
+    def centres(self, locations: Locations) -> tuple[range, ...]:
+        """Along each axis, the input locations that the filter's centre visits, in the order of the outputs.
+
+        All other locations are dropped (DKS, section 5.5): with a Delta filter nothing after depends on them. Raises
+        `ArchitectureError` if the kernel has another number of axes or does not fit.
+        """
+        return visited(self.kind, self.kernel, self.stride, self.padding, locations)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +150,7 @@ class Sum(Op):
     weights: tuple[Weight, ...]
     kind: ClassVar[str] = "sum"
     arity: ClassVar[int | None] = None
+    constants: ClassVar[tuple[str, ...]] = ("weights",)
 
     def validate(self, node: str, inputs: int) -> None:
         """One finite weight for each input, not all zero."""
@@ -122,27 +160,14 @@ class Sum(Op):
                 f"give {inputs} weights",
             )  # fmt: skip
         for weight in self.weights:
-            _finite(weight, node, "weight")
+            check_number(weight, node, "weight")
         if all(weight == 0 for weight in self.weights):
             raise ArchitectureError(node, "all weights of the sum are zero", "give a weight other than zero")
 
 
-def _finite(value: object, node: str, what: str) -> None:
-    if is_symbolic(value):
-        return
-    try:
-        finite = math.isfinite(float(value))  # pyright: ignore[reportArgumentType]
-    except (TypeError, ValueError):
-        finite = False
-    if not finite:
-        raise ArchitectureError(
-            node, f"a {what} must be a finite number or a sympy expression, not {value!r}", "give a finite number"
-        )
-
-
 @dataclass(frozen=True, slots=True)
 class Concat(Op):
-    """The concatenation of feature maps along their channels (DKS, section 7.2)."""
+    """The concatenation of feature maps along their channels, whose counts are its weights (DKS, section 7.2)."""
 
     kind: ClassVar[str] = "concat"
     arity: ClassVar[int | None] = None
@@ -154,10 +179,11 @@ class Scale(Op):
 
     factor: Weight
     kind: ClassVar[str] = "scale"
+    constants: ClassVar[tuple[str, ...]] = ("factor",)
 
     def validate(self, node: str, inputs: int) -> None:
         """The factor must be finite and not zero."""
-        _finite(self.factor, node, "factor")
+        check_number(self.factor, node, "factor")
         if self.factor == 0:
             raise ArchitectureError(node, "multiplication by zero erases its input", "give a factor other than zero")
 
@@ -170,14 +196,34 @@ class LayerNorm(Op):
 
 
 @dataclass(frozen=True, slots=True)
-class MaxPool(Op):
+class Pool(Op):
+    """What max and mean pooling share: a window, without a kernel the whole map.
+
+    ``stride`` is the kernel size if left out, as in torch.
+    """
+
+    kernel: Locations = ()
+    stride: int | None = None
+    padding: int = 0
+
+    def validate(self, node: str, inputs: int) -> None:
+        """Sizes must be positive integers."""
+        check_window(self.kernel, self.stride, self.padding, node)
+
+    def centres(self, locations: Locations) -> tuple[range, ...]:
+        """Along each axis, the input locations in the middle of the windows (the left one of two middles)."""
+        return visited(self.kind, self.kernel, self.stride, self.padding, locations) if self.kernel else ()
+
+
+@dataclass(frozen=True, slots=True)
+class MaxPool(Pool):
     """Max pooling, treated as the identity map (a heuristic; DKS, section 20.2)."""
 
     kind: ClassVar[str] = "max_pool"
 
 
 @dataclass(frozen=True, slots=True)
-class MeanPool(Op):
+class MeanPool(Pool):
     """Mean pooling, treated as the identity map (a heuristic; DKS, section 20.1)."""
 
     kind: ClassVar[str] = "mean_pool"
@@ -185,6 +231,55 @@ class MeanPool(Op):
 
 @dataclass(frozen=True, slots=True)
 class WeightedMeanPool(Op):
-    """Mean pooling with weights drawn from N(0, 1/locations) (DKS, section 20.1.2)."""
+    """Pooling over the whole map with weights drawn from N(0, 1/locations) (DKS, section 20.1.2)."""
 
     kind: ClassVar[str] = "weighted_mean_pool"
+
+
+@dataclass(frozen=True, slots=True)
+class Gate(Op):
+    """Multiplication by a gating variable, a scalar that depends on the network's input (gated deep linear networks).
+
+    ``name`` names the variable; gates of the same name open and close together. As a scalar it leaves c values as
+    they are and multiplies m values by its values for the two inputs.
+    """
+
+    name: str
+    kind: ClassVar[str] = "gate"
+
+    def validate(self, node: str, inputs: int) -> None:
+        """The name must be an identifier, since formulas use it as a symbol."""
+        if not (isinstance(self.name, str) and self.name.isidentifier()):
+            raise ArchitectureError(node, f"{self.name!r} cannot name a gating variable", "use letters and digits")
+
+
+@dataclass(frozen=True, slots=True)
+class Output(Op):
+    """A named output: the identity. It is an output of the architecture and nothing reads it."""
+
+    kind: ClassVar[str] = "output"
+
+
+@dataclass(frozen=True, slots=True)
+class BatchNorm(Op):
+    """Batch normalization. It mixes the examples of a batch, so it has no Q and C maps (DKS, section 19.1)."""
+
+    kind: ClassVar[str] = "batch_norm"
+
+
+@dataclass(frozen=True, slots=True)
+class Multiply(Op):
+    """The elementwise product of feature maps, as in attention. It has no Q and C maps (DKS, section 21.1)."""
+
+    kind: ClassVar[str] = "multiply"
+    arity: ClassVar[int | None] = None
+
+
+OPS: dict[str, type[Op]] = {
+    op.kind: op
+    for op in (
+        Input, Affine, Nonlinear, Sum, Concat, Scale, LayerNorm, MaxPool, MeanPool, WeightedMeanPool, Gate, Output,
+        BatchNorm, Multiply,
+    )
+}  # fmt: skip
+"""Every op by its kind."""

@@ -1,26 +1,30 @@
-"""What the wiring must satisfy before a network can be shaped. A rule is a row: an op, a test, a message, a remedy."""
+"""What the theory asks of a wiring (DKS, sections 3.2, 9, 19, 20, 21.1). A rule is a row: an op, a test, a remedy."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from qcmap.architecture._architecture import Algebra, Architecture, Node
+from qcmap.architecture._architecture import Architecture
+from qcmap.architecture._node import Node
 from qcmap.architecture._ops import (
     Affine,
-    Concat,
+    BatchNorm,
+    Gate,
     Input,
     LayerNorm,
     MaxPool,
     MeanPool,
+    Multiply,
     Nonlinear,
     Op,
     Scale,
     Sum,
-    WeightedMeanPool,
-    is_symbolic,
 )
+from qcmap.architecture._rewrite import is_normalized, squares_sum
+from qcmap.architecture._sources import Facts
+from qcmap.architecture._values import is_symbolic
 
 
 @dataclass(frozen=True)
@@ -33,112 +37,170 @@ class Violation:
     remedy: str
     severity: Literal["error", "warning"] = "error"
 
+    def __str__(self) -> str:
+        return f"{self.node}: {self.message}; {self.remedy} [{self.rule}, {self.severity}]"
+
 
 @dataclass(frozen=True)
-class _Rule:
-    """One rule: ``broken`` says which of the nodes with this op break it."""
+class Rule:
+    """One rule: ``broken`` gives the message for a node with this op that breaks it, None for one that does not."""
 
     name: str
     op: type[Op]
-    broken: Callable[[Architecture, list[Node]], list[Node]]
-    message: str
+    broken: Callable[[Facts, Node], str | None]
     remedy: str
     severity: Literal["error", "warning"] = "error"
 
 
-def _unnormalized(arch: Architecture, nodes: list[Node]) -> list[Node]:
-    return [node for node in nodes if isinstance(node.op, Sum) and not _sums_to_one(node.op)]
+def _always(message: str) -> Callable[[Facts, Node], str | None]:
+    return lambda facts, node: message
 
 
-def _sums_to_one(op: Sum) -> bool:
-    total = sum(weight**2 for weight in op.weights)
-    if is_symbolic(total):
-        import sympy
-
-        simplify: Any = sympy.simplify
-        return simplify(total - 1) == 0
-    return abs(float(total) - 1) <= 1e-12
-
-
-def _dependent(arch: Architecture, nodes: list[Node]) -> list[Node]:
-    """Sums two of whose branches are correlated, so that equations 12 and 13 miss a cross term.
-
-    Every feature map is a function of *sources*: inputs, outputs of affine layers, and what nonlinear ops give (which
-    keeps the sources of its argument too). An affine layer's output has mean zero over its weights, given all that does
-    not depend on them; inputs and what nonlinear ops give are *raw*, without that property. So branches are
-    uncorrelated if they share no source and at most one holds a raw one. Sets of sources are bit masks.
-    """
-    bits = {node.id: 1 << position for position, node in enumerate(arch.nodes)}
-    raw = sum(bits[node.id] for node in arch.nodes if isinstance(node.op, _RAW))
-
-    def own(node: Node, values: list[int]) -> int:
-        return bits[node.id]
-
-    def joined(node: Node, values: list[int]) -> int:
-        result = 0
-        for value in values:
-            result |= value
-        return result
-
-    def added(node: Node, values: list[int]) -> int:
-        return own(node, values) | values[0]
-
-    rules: dict[type[Op], Callable[[Node, list[int]], int]] = {Input: own, Affine: own}
-    rules |= dict.fromkeys((Nonlinear, LayerNorm, MaxPool), added)
-    rules |= dict.fromkeys((Sum, Concat, Scale, MeanPool, WeightedMeanPool), joined)
-    sources = arch.fold(Algebra("set of sources", rules))
-    found: list[Node] = []
-    for node in nodes:
-        seen, raws = 0, 0
-        for value in (sources[name] for name in node.inputs):
-            raws += bool(value & raw)
-            if value & seen or raws > 1:
-                found.append(node)
-                break
-            seen |= value
-    return found
+def _raw_branch(facts: Facts, node: Node) -> str | None:
+    for name in node.inputs:
+        origin = facts.raw[name]
+        if origin is not None:
+            what = f"{name!r} is" if name == origin else f"{name!r} depends linearly on {origin!r},"
+            kind = facts.arch[origin].op.kind
+            article = "an" if kind[0] in "aio" else "a"
+            return f"sums need outputs of affine layers, but {what} {article} {kind} (DKS, sections 9 and 21.1)"
+    return None
 
 
-_RAW = (Input, Nonlinear, LayerNorm, MaxPool)
+def _correlated(facts: Facts, node: Node) -> str | None:
+    reason = facts.correlation(node)
+    return None if reason is None else f"{reason}, so they are correlated (DKS, section 9)"
 
 
-def _all(arch: Architecture, nodes: list[Node]) -> list[Node]:
-    return nodes
+def _unnormalized(facts: Facts, node: Node) -> str | None:
+    assert isinstance(node.op, Sum)
+    if is_normalized(node.op):
+        return None
+    total = squares_sum(node.op)
+    found = str(total) if is_symbolic(total) else f"{float(total):.6g}"
+    return f"the squares of its weights add up to {found}, not to 1 (DKS, section 17.3)"
 
 
-RULES: tuple[_Rule, ...] = (
-    _Rule(
-        "independent-branches", Sum, _dependent,
-        "sums need outputs of independent affine layers, but two of its branches are correlated (DKS, section 9)",
-        "put an affine layer of its own on every branch but one",
+def _not_after_affine(facts: Facts, node: Node) -> str | None:
+    origin = facts.raw[node.inputs[0]]
+    if origin is None or _follows_activation(facts, node) is not None:
+        return None
+    return f"its input depends on {origin!r} by no affine layer, so it is not Gaussian (DKS, sections 3.2 and 7.3)"
+
+
+def _follows_activation(facts: Facts, node: Node) -> str | None:
+    before = facts.arch[node.inputs[0]]
+    if not isinstance(before.op, Nonlinear):
+        return None
+    return f"it follows the activation {before.id!r} with no affine layer between them (DKS, section 3.2)"
+
+
+def _mean_unknown(facts: Facts, node: Node) -> str | None:
+    origin = facts.raw[node.inputs[0]]
+    if origin is None or not isinstance(facts.arch[origin].op, Input):
+        return None
+    return f"it reads the input {origin!r}, whose channel mean is not known (DKS, section 19.2)"
+
+
+def _dependent_parameters(facts: Facts, node: Node) -> str | None:
+    assert isinstance(node.op, Affine)
+    if not facts.repeats_parameters(node):
+        return None
+    return f"its parameters {node.op.parameters!r} are those of a layer that it depends on (DKS, section 4.1)"
+
+
+def _spread_filter(facts: Facts, node: Node) -> str | None:
+    assert isinstance(node.op, Affine)
+    if node.op.init == "delta" or set(node.op.kernel) <= {1}:
+        return None
+    return "a fan-in initialised filter mixes locations, so it has no Q and C maps (DKS, sections 4.1 and 5.4)"
+
+
+def _other_variance(facts: Facts, node: Node) -> str | None:
+    assert isinstance(node.op, Affine)
+    if node.op.weight_variance == 1 and node.op.bias_variance == 0:
+        return None
+    weights, biases = node.op.weight_variance, node.op.bias_variance
+    return f"weights of variance {weights}/k and biases of variance {biases} change q values (DKS, sections 4.1, 21.2)"
+
+
+def _input_q(facts: Facts, node: Node) -> str | None:
+    assert isinstance(node.op, Input)
+    if node.op.q == 1:
+        return None
+    return f"its q value is {node.op.q}, but all inputs need the same one, 1 (DKS, sections 10 and 16.1)"
+
+
+def _misaligned(facts: Facts, node: Node) -> str | None:
+    known = [facts.locations[name] for name in node.inputs if facts.locations[name] is not None]
+    if all(seen == known[0] for seen in known):
+        return None
+    return "its branches stand for different locations of the input (DKS, section 5.5)"
+
+
+RULES: tuple[Rule, ...] = (
+    Rule("sum-of-affine-outputs", Sum, _raw_branch, "put an affine layer on that branch"),
+    Rule(
+        "independent-branches", Sum, _correlated,
+        "put an affine layer with parameters of its own on every branch but one",
     ),
-    _Rule(
-        "normalized-sum", Sum, _unnormalized, "the squares of a sum's weights must add up to 1 (DKS, section 17.3)",
-        "divide the weights by the root of their sum of squares",
+    Rule("normalized-sum", Sum, _unnormalized, "divide the weights by the root of that, as arch.normalized() does"),
+    Rule("affine-before-activation", Nonlinear, _not_after_affine, "put an affine layer before it"),
+    Rule(
+        "consecutive-activations", Nonlinear, _follows_activation,
+        "fuse the two into one activation, as qcmap.symbolic.fused(arch) does",
     ),
-    _Rule(
-        "no-scalar-multiplier", Scale, _all, "a multiplication by a constant changes q values (DKS, section 21.1)",
+    Rule("known-channel-mean", LayerNorm, _mean_unknown, "put an affine layer before it"),
+    Rule("independent-parameters", Affine, _dependent_parameters, "give it parameters of its own"),
+    Rule("delta-initialization", Affine, _spread_filter, "use init='delta'"),
+    Rule("unit-variance", Affine, _other_variance, "use weight_variance=1 and bias_variance=0"),
+    Rule("unit-input-q", Input, _input_q, "normalize its location vectors (per-location normalization)"),
+    Rule("aligned-locations", Sum, _misaligned, "give its branches the same strides and paddings"),
+    Rule(
+        "no-scalar-multiplier", Scale,
+        _always("a multiplication by a constant changes q values (DKS, section 21.1)"),
+        "take it out, as arch.normalized() does",
+    ),
+    Rule(
+        "no-batch-norm", BatchNorm,
+        _always("batch normalization mixes examples, so it has no Q and C maps (DKS, section 19.1)"),
+        "take it out, or use a layer norm",
+    ),
+    Rule(
+        "no-multiplication", Multiply, _always("a product of feature maps has no Q and C maps (DKS, section 21.1)"),
         "take it out",
     ),
-    _Rule(
-        "max-pool-heuristic", MaxPool, _all, "max pooling is treated as the identity map (DKS, section 20.2)",
+    Rule(
+        "no-multiplication", Gate, _always("a gate multiplies by what depends on the input (DKS, section 21.1)"),
+        "give its variable a value with arch.substitute(...), then use arch.normalized()",
+    ),
+    Rule(
+        "max-pool-heuristic", MaxPool, _always("max pooling is treated as the identity map (DKS, section 20.2)"),
         "keep it early and small, or replace it by a convolution", "warning",
     ),
-    _Rule(
-        "mean-pool-heuristic", MeanPool, _all, "mean pooling is treated as the identity map (DKS, section 20.1)",
+    Rule(
+        "mean-pool-heuristic", MeanPool, _always("mean pooling is treated as the identity map (DKS, section 20.1)"),
         "use weighted mean pooling", "warning",
     ),
 )  # fmt: skip
 
 
 def check(arch: Architecture) -> list[Violation]:
-    """Every rule of `RULES` that the architecture breaks, rule by rule, in node order."""
+    """Every rule of `RULES` that the architecture breaks, rule by rule, in node order.
+
+    Raises
+    ------
+    ArchitectureError
+        If maps of different channels or extents are added, or a kernel does not fit: then it is no network at all.
+    """
+    facts = Facts(arch)
     by_op: dict[type[Op], list[Node]] = {}
     for node in arch.nodes:
         by_op.setdefault(type(node.op), []).append(node)
-    return [
-        Violation(node.id, rule.name, rule.message, rule.remedy, rule.severity)
-        for rule in RULES
-        if rule.op in by_op
-        for node in rule.broken(arch, by_op[rule.op])
-    ]
+    found: list[Violation] = []
+    for rule in RULES:
+        for node in by_op.get(rule.op, ()):
+            message = rule.broken(facts, node)
+            if message is not None:
+                found.append(Violation(node.id, rule.name, message, rule.remedy, rule.severity))
+    return found

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from qcmap.activations import activation
-from qcmap.architecture import Affine, Algebra, Architecture, Concat, Input, LayerNorm, Node, Nonlinear, Scale, Sum
+from qcmap.architecture import (
+    Affine,
+    Algebra,
+    Architecture,
+    Concat,
+    Input,
+    LayerNorm,
+    Multiply,
+    Node,
+    Nonlinear,
+    Output,
+    Scale,
+    Sum,
+)
 from qcmap.errors import ArchitectureError, DataError
 from qcmap.nn._initialize import initialize
+from qcmap.nn._random import generator_from
 from qcmap.nn._shaped import activation_module
 
 if TYPE_CHECKING:
@@ -27,7 +42,7 @@ class GraphNetwork(nn.Module):
     Parameters
     ----------
     architecture
-        Inputs and affine layers have their channels given; sums and scales have numeric weights.
+        Inputs and affine layers have their channels given; sums, scales and variances have numeric values.
     shaping
         The transforms of `qcmap.dks`, or None for the activations as they are.
     weights, gain, seed
@@ -36,7 +51,8 @@ class GraphNetwork(nn.Module):
     Raises
     ------
     ArchitectureError
-        Naming the node: channels that are not given, a convolution or pooling, a symbolic weight.
+        Naming the node: channels that are not given, a convolution or pooling, shared parameters, a gate, a batch norm,
+        a symbolic weight.
     ActivationError
         For an activation that is unknown or has no torch counterpart.
     """
@@ -60,16 +76,29 @@ class GraphNetwork(nn.Module):
                 _attach(self, node.id, activation_module(act, None if shaping is None else shaping[node.op.name]))
             elif type(node.op) not in _FUNCTIONS and not isinstance(node.op, Input):
                 raise ArchitectureError(
-                    node.id, f"a {node.op.kind} works on locations, which a fully-connected network has not",
+                    node.id, f"a {node.op.kind} works on locations, a batch or gates, which a fully-connected network has not",
                     "write the network in torch",
                 )  # fmt: skip
-        initialize(self, weights, gain=gain, seed=seed)
+        random = generator_from(seed)
+        initialize(self, weights, gain=gain, generator=random)
+        self._rescale(random)
+
+    @torch.no_grad()
+    def _rescale(self, random: torch.Generator) -> None:
+        """Give layers with variances of their own those, once the weights have variance 1/k."""
+        for node in self.architecture.nodes:
+            op = node.op
+            if isinstance(op, Affine) and (op.weight_variance, op.bias_variance) != (1, 0):
+                linear = cast("nn.Linear", self.get_submodule(node.id))
+                linear.weight *= math.sqrt(_weight(node, op.weight_variance))
+                linear.bias.normal_(0, math.sqrt(_weight(node, op.bias_variance)), generator=random)
 
     def _linear(self, node: Node, op: Affine) -> nn.Linear:
-        if op.kernel:
-            raise ArchitectureError(node.id, "it is a convolution", "write the network in torch")
+        if op.kernel or op.parameters is not None:
+            what = "it is a convolution" if op.kernel else f"it shares its parameters {op.parameters!r}"
+            raise ArchitectureError(node.id, what, "write the network in torch")
         channels = self.architecture.channels[node.inputs[0]]
-        if channels is None or op.channels is None:
+        if not (isinstance(channels, int) and isinstance(op.channels, int)):
             raise ArchitectureError(node.id, "its channels are not all known", "give channels to inputs and affines")
         # Memory is not filled: torch's own initialization would advance the global generator.
         return nn.Linear(channels, op.channels, device="meta").to_empty(device=torch.get_default_device())
@@ -146,4 +175,6 @@ _FUNCTIONS: dict[type, Callable[[Node, list[Tensor]], Tensor]] = {
     Concat: lambda node, values: torch.cat(values, dim=1),
     Scale: _scale,
     LayerNorm: _layer_norm,
+    Output: lambda node, values: values[0],
+    Multiply: lambda node, values: math.prod(values[1:], start=values[0]),
 }

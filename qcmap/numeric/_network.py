@@ -12,12 +12,14 @@ from qcmap.architecture import (
     Algebra,
     Architecture,
     Concat,
+    Gate,
     Input,
     LayerNorm,
     MaxPool,
     MeanPool,
     Node,
     Nonlinear,
+    Output,
     Scale,
     Sum,
     WeightedMeanPool,
@@ -30,6 +32,10 @@ from qcmap.numeric._local import LocalMaps, correlation, local_maps, positive
 from qcmap.symbolic import mean_weights
 
 Array = NDArray[np.float64]
+
+
+_NEEDED = ("independent-branches", "delta-initialization")
+"""The rules without which the formulas for q and c are wrong."""
 
 
 class PairValues(NamedTuple):
@@ -46,27 +52,28 @@ class NetworkMaps:
     """The extended maps of an architecture: with the transforms of a shaping, or with the activations as they are.
 
     One walk over the graph gives the values at every node. Sums add m values (c times the root of the q values) with
-    squared weights (equations 12 and 13), concatenations average them by channels (equations 8 and 9), affine layers
-    and pooling are the identity, and a layer norm subtracts the product of the channel means (section 19.2.1).
+    squared weights (equations 12 and 13), concatenations average them by channels (equations 8 and 9), an affine layer
+    makes m into weight_variance * m + bias_variance, pooling is the identity, and a layer norm subtracts the product of
+    the channel means (section 19.2.1).
     """
 
     def __init__(self, arch: Architecture, shaping: Shaping | None = None) -> None:
         self.architecture, self.shaping = arch, shaping
         for violation in check(arch):
-            if violation.rule == "independent-branches":
+            if violation.rule in _NEEDED:
                 raise ArchitectureError(violation.node, violation.message, violation.remedy)
         self._maps: dict[str, LocalMaps] = {}
         for name, act in resolved(arch).items():
             transform = None if shaping is None else shaping[name]
             self._maps[name] = local_maps(act, transform)
 
-    def propagate(self, c: ArrayLike, q1: ArrayLike = 1.0, q2: ArrayLike = 1.0) -> dict[str, PairValues]:
+    def propagate(
+        self, c: ArrayLike, q1: ArrayLike | None = None, q2: ArrayLike | None = None
+    ) -> dict[str, PairValues]:
         """The values at every node, for input c in [-1, 1] and q1, q2 > 0 that broadcast together; keyed by node id.
 
-        Every input node gets the same values.
+        Every input node gets the same c, and the same q values if they are given; else its own q (`Input.q`).
         """
-        arrays = np.broadcast_arrays(correlation(c), positive("q1", q1), positive("q2", q2))
-        start = PairValues(*arrays)
 
         def nonlinear(node: Node, values: list[PairValues]) -> PairValues:
             assert isinstance(node.op, Nonlinear)
@@ -80,10 +87,13 @@ class NetworkMaps:
 
         def affine(node: Node, values: list[PairValues]) -> PairValues:
             zero = np.zeros_like(values[0].c)
-            return values[0]._replace(mean1=zero, mean2=zero)
+            return _affine(node, values[0])._replace(mean1=zero, mean2=zero)
 
         def given(node: Node, values: list[PairValues]) -> PairValues:
-            return start
+            assert isinstance(node.op, Input)
+            own = _number(node.id, node.op.q)
+            pair = (positive("q1", own if q1 is None else q1), positive("q2", own if q2 is None else q2))
+            return PairValues(*np.broadcast_arrays(correlation(c), *pair))
 
         rules = {
             Input: given,
@@ -96,22 +106,24 @@ class NetworkMaps:
             MaxPool: unchanged,
             MeanPool: unchanged,
             WeightedMeanPool: unchanged,
+            Output: unchanged,
+            Gate: _gate,
         }
         return self.architecture.fold(Algebra("C map", rules))
 
-    def propagate_q(self, q: ArrayLike = 1.0) -> dict[str, Array]:
+    def propagate_q(self, q: ArrayLike | None = None) -> dict[str, Array]:
         """The q value at every node, for input q > 0 of any shape; keyed by node id."""
         return {node: values.q1 for node, values in self.propagate(1.0, q, q).items()}
 
-    def q(self, q: ArrayLike = 1.0) -> Array:
+    def q(self, q: ArrayLike | None = None) -> Array:
         """The Q map from the input to the (only) output."""
         return self.propagate_q(q)[self._output]
 
-    def c(self, c: ArrayLike, q1: ArrayLike = 1.0, q2: ArrayLike = 1.0) -> Array:
+    def c(self, c: ArrayLike, q1: ArrayLike | None = None, q2: ArrayLike | None = None) -> Array:
         """The C map from the input to the (only) output."""
         return self.propagate(c, q1, q2)[self._output].c
 
-    def q_at(self, node: str, q: ArrayLike = 1.0) -> Array:
+    def q_at(self, node: str, q: ArrayLike | None = None) -> Array:
         """The q value at a node, for input q > 0 of any shape."""
         return self.propagate_q(q)[self.architecture[node].id]
 
@@ -149,6 +161,24 @@ def _combined(values: list[PairValues], shares: list[float], mean_shares: list[f
             else None
         )
     return PairValues(np.clip(m / np.sqrt(q1 * q2), -1.0, 1.0), q1, q2, *means)
+
+
+def _affine(node: Node, v: PairValues) -> PairValues:
+    assert isinstance(node.op, Affine)
+    weights, biases = _number(node.id, node.op.weight_variance), _number(node.id, node.op.bias_variance)
+    if (weights, biases) == (1.0, 0.0):
+        return v
+    m = weights * v.c * np.sqrt(v.q1 * v.q2) + biases
+    q1, q2 = weights * v.q1 + biases, weights * v.q2 + biases
+    return PairValues(np.clip(m / np.sqrt(q1 * q2), -1.0, 1.0), q1, q2)
+
+
+def _gate(node: Node, values: list[PairValues]) -> PairValues:
+    assert isinstance(node.op, Gate)
+    name = node.op.name
+    raise ArchitectureError(
+        node.id, f"the gating variable {name} has no value", f"give it one with arch.substitute({name}=...)"
+    )
 
 
 def _scale(node: Node, values: list[PairValues]) -> PairValues:

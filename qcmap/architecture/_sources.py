@@ -1,0 +1,101 @@
+"""Which affine layers a feature map is a linear function of: what makes the branches of a sum independent.
+
+Up to the next nonlinear op, a feature map is a linear function of outputs of affine layers, its *sources*, and of *raw*
+maps: inputs, outputs of activations and of products. Two branches are uncorrelated if they have no common source, at
+most one of them is raw, and that one does not depend on a source of the other: of all their sources take the last one
+in topological order. Its weights have mean zero and enter nothing else, so its product with any part of the other
+branch has mean zero. With a common source W z the cross term w1 w2 E (W z)^2 = w1 w2 q is left, and two raw parts leave
+the product of what they share; equations 12 and 13 miss both. A layer norm after affine layers is a multiplication by
+1/sqrt(q) in the limit of large width, and pooling is treated as the identity, so both pass sources on. Layers that
+share their parameters are one source.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from qcmap.architecture._architecture import Architecture
+from qcmap.architecture._node import Algebra, Node
+from qcmap.architecture._ops import OPS, Affine, BatchNorm, Input, Multiply, Nonlinear
+from qcmap.architecture._sets import IntSet, common, union
+from qcmap.architecture._shapes import Projection
+
+_RAW = (Input, Nonlinear, Multiply, BatchNorm)
+
+
+def _joined(node: Node, values: list[IntSet]) -> IntSet:
+    result: IntSet = None
+    for value in values:
+        result = union(result, value)
+    return result
+
+
+class Facts:
+    """What the rules ask of an architecture, each computed once."""
+
+    def __init__(self, arch: Architecture) -> None:
+        self.arch = arch
+        self.locations: dict[str, Projection | None] = arch.locations
+        _ = arch.channels  # raises where maps of different channels are added
+        first: dict[str, int] = {}
+        self._key: dict[str, int] = {}
+        for position, node in enumerate(arch.nodes):
+            if isinstance(node.op, Affine):
+                shared = node.op.parameters
+                self._key[node.id] = position if shared is None else first.setdefault(shared, position)
+
+    @cached_property
+    def raw(self) -> dict[str, str | None]:
+        """For each node, a raw node that it is a linear function of, or None."""
+
+        def passed(node: Node, values: list[str | None]) -> str | None:
+            return next((value for value in values if value is not None), None)
+
+        rules = {
+            **dict.fromkeys(OPS.values(), passed),
+            **dict.fromkeys(_RAW, lambda node, values: node.id),
+            Affine: lambda node, values: None,
+        }
+        return self.arch.fold(Algebra("raw maps", rules))
+
+    @cached_property
+    def _sources(self) -> dict[str, IntSet]:
+        rules = {
+            **dict.fromkeys(OPS.values(), _joined),
+            **dict.fromkeys(_RAW, lambda node, values: None),
+            Affine: lambda node, values: self._key[node.id],
+        }
+        return self.arch.fold(Algebra("affine sources", rules))
+
+    def correlation(self, node: Node) -> str | None:
+        """Why two branches of a sum are correlated, or None if they are not."""
+        seen: IntSet = None
+        raw: str | None = None
+        for name in node.inputs:
+            own = self._sources[name]
+            if (shared := common(seen, own)) is not None:
+                return f"two of its branches are linear in the output of {self.arch.nodes[shared].id!r}"
+            seen = union(seen, own)
+            if self.raw[name] is not None:
+                if raw is not None:
+                    return f"its branches {raw!r} and {name!r} both have a part that no affine layer made"
+                raw = name
+        if raw is not None and (shared := common(seen, self._before[raw])) is not None:
+            return f"its branch {raw!r} depends on {self.arch.nodes[shared].id!r}, in which it is also linear"
+        return None
+
+    @cached_property
+    def _before(self) -> dict[str, IntSet]:
+        """All affine layers (keys) that each feature map depends on."""
+
+        def added(node: Node, values: list[IntSet]) -> IntSet:
+            return union(values[0], self._key[node.id])
+
+        return self.arch.fold(Algebra("dependences", {**dict.fromkeys(OPS.values(), _joined), Affine: added}))
+
+    def repeats_parameters(self, node: Node) -> bool:
+        """Whether an affine layer depends on one with the same parameters."""
+        assert isinstance(node.op, Affine)
+        if node.op.parameters is None:
+            return False
+        return common(self._before[node.inputs[0]], self._key[node.id]) is not None

@@ -1,0 +1,93 @@
+"""The data of ops: what a number, a count or a window may be, and where a window goes."""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral
+from typing import TypeAlias
+
+from qcmap.errors import ArchitectureError
+
+Locations: TypeAlias = tuple[int, ...]
+"""The extent of a feature map along each of its spatial axes; () for one location."""
+
+
+def is_symbolic(weight: object) -> bool:
+    """Whether a weight is a sympy expression with free symbols."""
+    return bool(getattr(weight, "free_symbols", None))
+
+
+def check_positive(value: object, what: str, node: str) -> None:
+    """Raise unless the value is a positive integer."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise ArchitectureError(node, f"{what} must be a positive integer, not {value!r}", "give a positive integer")
+
+
+def check_channels(value: object, node: str) -> None:
+    """Raise unless the value is a positive integer, symbolic or not known."""
+    if value is not None and not is_symbolic(value):
+        check_positive(value, "channels", node)
+
+
+def check_number(value: object, node: str, what: str, *, least: float = -math.inf, strict: bool = False) -> None:
+    """Raise unless the value is symbolic, or a finite number of at least (or strictly above) ``least``."""
+    if is_symbolic(value):
+        return
+    try:
+        number = float(value)  # pyright: ignore[reportArgumentType]
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise ArchitectureError(
+            node, f"a {what} must be a finite number or a sympy expression, not {value!r}", "give a finite number"
+        )
+    if number < least or (strict and number == least):
+        raise ArchitectureError(
+            node, f"a {what} must be {'above' if strict else 'at least'} {least:g}, not {value!r}", "give a larger one"
+        )
+
+
+def check_window(kernel: Locations, stride: int | None, padding: int | str, node: str) -> None:
+    """Raise unless sizes are positive integers and the padding is "same" or a count that keeps centres inside."""
+    for size in kernel:
+        check_positive(size, "kernel size", node)
+    if stride is not None:
+        check_positive(stride, "stride", node)
+    if isinstance(padding, str) and padding == "same":
+        return
+    if isinstance(padding, (bool, str)) or not isinstance(padding, Integral) or padding < 0:
+        raise ArchitectureError(
+            node, f"padding must be 'same' or a count of locations, not {padding!r}", "give 'same', 0 or more"
+        )
+    if any(padding > (size - 1) // 2 for size in kernel):
+        raise ArchitectureError(
+            node, f"padding {padding} puts the centre of the kernel {kernel} outside of the feature map",
+            "use at most half of the kernel size, rounded down",
+        )  # fmt: skip
+
+
+def visited(
+    kind: str, kernel: Locations, stride: int | None, padding: int | str, locations: Locations
+) -> tuple[range, ...]:
+    """Along each axis, the input locations in the middle of a sliding window, in the order of the outputs.
+
+    Raises `ArchitectureError` if the kernel has another number of axes or does not fit.
+    """
+    if set(kernel) <= {1}:
+        return tuple(range(0, extent, stride or 1) for extent in locations)
+    if len(kernel) != len(locations):
+        raise ArchitectureError(
+            kind, f"the kernel {kernel} does not slide over a map of {locations} locations",
+            "give the kernel one size an axis",
+        )  # fmt: skip
+    ranges = []
+    for size, extent in zip(kernel, locations, strict=True):
+        centre, step = (size - 1) // 2, stride or size
+        pad = centre if isinstance(padding, str) else padding
+        outputs = (extent + 2 * pad - size) // step + 1
+        if outputs < 1:
+            raise ArchitectureError(
+                kind, f"the kernel {kernel} is larger than a map of {locations} locations", "pad it, or shrink it"
+            )
+        ranges.append(range(centre - pad, centre - pad + outputs * step, step))
+    return tuple(ranges)
