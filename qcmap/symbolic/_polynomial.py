@@ -1,146 +1,247 @@
-"""Slope polynomials as data: products of psi and of weighted means of smaller products, kept factored.
+"""Slope polynomials as data: products of slopes and of weighted means of smaller products, kept factored.
 
 A `SlopePolynomial` is psi^a * M_1^e_1 * M_2^e_2 * ..., each M_i a `Mean`: sum_j m_j p_j(psi) with sum_j m_j = 1 and p_j
-again slope polynomials without a common factor. Equal blocks compare equal, so they gather into powers. Weights are
-floats or sympy expressions; sympy is imported only to make an expression.
+again slope polynomials without a common factor. Equal blocks compare equal, so they gather into powers. There may be
+several slopes psi_i instead of one. Means hold each other to any depth, so nothing here recurses: what is computed from
+a polynomial is folded over its means, the innermost first, and equality is that of digests made when a mean is built.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from qcmap.architecture import Weight, is_symbolic
-from qcmap.errors import ArchitectureError, ArgumentError
+from qcmap.architecture import Weight
+from qcmap.errors import ArgumentError
+from qcmap.symbolic._parts import Powers, digest, log_of, product_text, slope_symbol, sum_text
+from qcmap.symbolic._shares import Share, expression, identity, number, shares_of
 
 if TYPE_CHECKING:
+    import flint
     import sympy
 
 Array = NDArray[np.float64]
+T = TypeVar("T")
+
+_LABEL = 80
+"""Characters of a text by which factors are put in order; ties go by digest, so the order is one of the data alone."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Mean:
     """A weighted mean of slope polynomials; ``terms`` are (weight, polynomial), highest degree first."""
 
-    terms: tuple[tuple[Weight, SlopePolynomial], ...]
+    terms: tuple[tuple[Share, SlopePolynomial], ...]
 
     @cached_property
     def degree(self) -> int:
-        """The degree in psi."""
+        """The degree in the slopes."""
         return max(polynomial.degree for _, polynomial in self.terms)
 
-    def __str__(self) -> str:
-        return self._text
+    @cached_property
+    def digest(self) -> bytes:
+        """Equal for equal means."""
+        return digest(b"m", (part for share, p in self.terms for part in (identity(share), p.digest)))
 
     @cached_property
-    def _text(self) -> str:
-        # Kept, like the hash: blocks are built from the inside out, so nesting of any depth never recurses.
-        return " + ".join(_term(weight, polynomial) for weight, polynomial in self.terms)
+    def label(self) -> str:
+        """The first characters of its text."""
+        return sum_text([(share, p.label) for share, p in self.terms])[:_LABEL]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Mean) and self.digest == other.digest
 
     def __hash__(self) -> int:
-        return self._hash
-
-    @cached_property
-    def _hash(self) -> int:
-        return hash(self.terms)
-
-    def log(self, s: Array) -> Array:
-        """The logarithm of the mean at psi = exp(s), s >= 0 of any shape."""
-        logs = [math.log(_number(weight)) + polynomial.log(s) for weight, polynomial in self.terms]
-        return np.asarray(reduce(np.logaddexp, logs))
-
-    def expression(self, psi: sympy.Expr) -> sympy.Expr:
-        """The mean as a sympy expression."""
-        import sympy
-
-        return sympy.Add(*(_exact(weight) * polynomial.subs(psi) for weight, polynomial in self.terms))
+        return hash(self.digest)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SlopePolynomial:
     """The slope polynomial p_f(psi) of a subnetwork f: C_f'(1) when every nonlinear layer has C'(1) = psi.
 
-    DKS, sections 17.1 and 21.3. ``power`` is the exponent of psi, ``factors`` the pairs (mean, exponent). It has
-    p_f(1) = 1 and is at least 1 for psi >= 1.
+    DKS, sections 17.1 and 21.3. ``powers`` are the pairs (slope, exponent), with the one slope ``"psi"`` unless layers
+    were told apart; ``factors`` the pairs (mean, exponent). It has p_f(1) = 1 and is at least 1 for psi >= 1.
     """
 
-    power: int = 0
+    powers: tuple[tuple[str, int], ...] = ()
     factors: tuple[tuple[Mean, int], ...] = ()
 
     @cached_property
     def degree(self) -> int:
-        """The degree in psi: the number of nonlinear layers on the longest path."""
-        return self.power + sum(mean.degree * exponent for mean, exponent in self.factors)
+        """The degree in the slopes: the number of nonlinear layers on the longest path."""
+        return sum(e for _, e in self.powers) + sum(mean.degree * e for mean, e in self.factors)
+
+    @cached_property
+    def digest(self) -> bytes:
+        """Equal for equal polynomials."""
+        powers = (f"{name}\0{e}".encode() for name, e in self.powers)
+        return digest(b"p", (*powers, *(part for mean, e in self.factors for part in (mean.digest, b"%d" % e))))
+
+    @cached_property
+    def label(self) -> str:
+        """The first characters of its text."""
+        return product_text(self.powers, [(mean.label, e) for mean, e in self.factors])[:_LABEL]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SlopePolynomial) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    @cached_property
+    def slopes(self) -> tuple[str, ...]:
+        """The names of the slopes it depends on, sorted."""
+        names = {name for name, _ in self.powers}
+        for mean in self._means:
+            names.update(name for _, polynomial in mean.terms for name, _ in polynomial.powers)
+        return tuple(sorted(names))
 
     def __mul__(self, other: SlopePolynomial) -> SlopePolynomial:
-        exponents = dict(self.factors)
-        for mean, exponent in other.factors:
-            exponents[mean] = exponents.get(mean, 0) + exponent
-        return _product(self.power + other.power, exponents)
+        return _product(_added(self.powers, other.powers), _added(self.factors, other.factors))
 
     def __pow__(self, exponent: int) -> SlopePolynomial:
-        return _product(self.power * exponent, {mean: e * exponent for mean, e in self.factors})
+        return _product({n: e * exponent for n, e in self.powers}, {m: e * exponent for m, e in self.factors})
 
     def divides(self, other: SlopePolynomial) -> bool:
         """Whether each factor of this polynomial is one of ``other``, so that it is at most ``other`` for psi >= 1."""
-        exponents = dict(other.factors)
-        return self.power <= other.power and all(e <= exponents.get(mean, 0) for mean, e in self.factors)
+        powers, factors = dict(other.powers), dict(other.factors)
+        return all(e <= powers.get(name, 0) for name, e in self.powers) and all(
+            e <= factors.get(mean, 0) for mean, e in self.factors
+        )
 
-    def __call__(self, psi: ArrayLike) -> Array:
-        """p(psi), for psi >= 1 of any shape.
+    def __call__(self, psi: ArrayLike | Mapping[str, ArrayLike]) -> Array:
+        """p(psi), for psi >= 1 of any shape, or for a mapping from each slope's name to such values.
 
         Raises
         ------
         ArgumentError
-            If psi is below 1 or not finite.
+            If psi is below 1 or not finite, or a slope has no value.
         ArchitectureError
             If a weight is symbolic.
         """
+        if isinstance(psi, Mapping):
+            return np.exp(self.log({name: log_of(value) for name, value in psi.items()}))
         return np.exp(self.log(log_of(psi)))
 
-    def log(self, s: Array) -> Array:
-        """The logarithm of p(exp(s)), for s >= 0 of any shape: no overflow, whatever the depth."""
-        total = np.asarray(self.power * s)
-        for mean, exponent in self.factors:
-            total = total + exponent * mean.log(s)
-        return total
+    def log(self, s: Array | Mapping[str, Array]) -> Array:
+        """The logarithm of p(exp(s)), for s of any shape: no overflow, whatever the depth."""
+        if not isinstance(s, Mapping):
+            if len(self.slopes) > 1:
+                raise ArgumentError("psi", f"it has the slopes {', '.join(self.slopes)}", "give a mapping of values")
+            s = dict.fromkeys(self.slopes or ("psi",), s)
+        missing = [name for name in self.slopes if name not in s]
+        if missing:
+            raise ArgumentError("psi", f"there is no value for {', '.join(missing)}", "give one for each slope")
+        values, zero = s, np.zeros(np.broadcast_shapes(*(np.shape(value) for value in s.values())))
+
+        def product(powers: Powers, factors: list[tuple[Array, int]]) -> Array:
+            return sum((e * values[name] for name, e in powers), zero) + sum((e * log for log, e in factors), zero)
+
+        def mean(terms: list[tuple[Share, Array]]) -> Array:
+            return np.asarray(reduce(np.logaddexp, [math.log(number(share)) + log for share, log in terms]))
+
+        return np.asarray(self.fold(product, mean))
+
+    def fold(
+        self,
+        product: Callable[[Powers, list[tuple[T, int]]], T],
+        mean: Callable[[list[tuple[Share, T]]], T],
+    ) -> T:
+        """Fold the polynomial: ``product`` takes powers and (value of mean, exponent), ``mean`` (share, value)."""
+        values: dict[Mean, T] = {}
+
+        def at(polynomial: SlopePolynomial) -> T:
+            return product(polynomial.powers, [(values[inner], e) for inner, e in polynomial.factors])
+
+        for inner in self._means:
+            values[inner] = mean([(share, at(polynomial)) for share, polynomial in inner.terms])
+        return at(self)
+
+    @cached_property
+    def _means(self) -> tuple[Mean, ...]:
+        """All means in it, each after those that it holds."""
+        done: dict[Mean, None] = {}
+        stack = [mean for mean, _ in self.factors]
+        while stack:
+            mean = stack[-1]
+            inner = [m for _, polynomial in mean.terms for m, _ in polynomial.factors if m not in done]
+            if inner:
+                stack.extend(inner)
+                continue
+            done.setdefault(stack.pop())
+        return tuple(done)
 
     @property
     def expr(self) -> sympy.Expr:
-        """The polynomial as a factored sympy expression in the positive symbol psi."""
-        return self.subs(psi_symbol())
-
-    def subs(self, psi: sympy.Expr) -> sympy.Expr:
-        """The polynomial as a sympy expression at ``psi``."""
+        """The polynomial as a factored sympy expression in the positive symbol psi (or those of its slopes)."""
         import sympy
 
-        return psi**self.power * sympy.Mul(*(mean.expression(psi) ** e for mean, e in self.factors))
+        def product(powers: Powers, factors: list[tuple[sympy.Expr, int]]) -> sympy.Expr:
+            return sympy.Mul(*(slope_symbol(name) ** e for name, e in powers), *(value**e for value, e in factors))
+
+        return self.fold(product, lambda terms: sympy.Add(*(expression(share) * value for share, value in terms)))
+
+    def expand(self) -> sympy.Expr:
+        """The polynomial as an expanded sympy expression with exact coefficients."""
+        import sympy
+
+        if len(self.slopes) <= 1 and self.is_rational:
+            psi = slope_symbol(self.slopes[0] if self.slopes else "psi")
+            terms = enumerate(self.coefficients)
+            return sympy.Add(*(sympy.Rational(int(c.p), int(c.q)) * psi**k for k, c in terms if c != 0))
+        return sympy.expand(self.expr)
+
+    @cached_property
+    def is_rational(self) -> bool:
+        """Whether all weights are rational numbers."""
+        return all(hasattr(share, "numerator") for mean in self._means for share, _ in mean.terms)
+
+    @property
+    def coefficients(self) -> tuple[flint.fmpq, ...]:
+        """The exact coefficients of the expanded polynomial in its one slope, from degree 0.
+
+        Raises
+        ------
+        ArgumentError
+            If there are several slopes, or a weight is not a rational number.
+        """
+        return tuple(self.flint.coeffs())
+
+    @cached_property
+    def flint(self) -> flint.fmpq_poly:
+        """The expanded polynomial of python-flint; raises as `coefficients`."""
+        import flint
+
+        if len(self.slopes) > 1 or not self.is_rational:
+            what = f"the slopes {', '.join(self.slopes)}" if len(self.slopes) > 1 else "weights that are not rational"
+            raise ArgumentError("coefficients", f"the polynomial has {what}", "use expand()")
+        x = flint.fmpq_poly([0, 1])
+
+        def product(powers: Powers, factors: list[tuple[flint.fmpq_poly, int]]) -> flint.fmpq_poly:
+            parts = [x**e for _, e in powers] + [value**e for value, e in factors]
+            return math.prod(parts, start=flint.fmpq_poly([1]))
+
+        def mean(terms: list[tuple[Share, flint.fmpq_poly]]) -> flint.fmpq_poly:
+            scaled = [value * flint.fmpq(share.numerator, share.denominator) for share, value in terms]  # pyright: ignore[reportAttributeAccessIssue]
+            return sum(scaled[1:], scaled[0])
+
+        return self.fold(product, mean)
 
     def __str__(self) -> str:
         return self._text
 
     @cached_property
     def _text(self) -> str:
-        psi = {0: [], 1: ["psi"]}.get(self.power, [f"psi^{self.power}"])
-        means = [f"({mean})" + (f"^{e}" if e > 1 else "") for mean, e in self.factors]
-        return " ".join([*psi, *means]) or "1"
+        return self.fold(product_text, sum_text)
 
     def __repr__(self) -> str:
         return f"<slope polynomial {self}>"
-
-    def __hash__(self) -> int:
-        return self._hash
-
-    @cached_property
-    def _hash(self) -> int:
-        return hash((self.power, self.factors))
 
     def _repr_latex_(self) -> str:
         import sympy
@@ -153,101 +254,75 @@ class SlopePolynomial:
 
 
 ONE = SlopePolynomial()
-PSI = SlopePolynomial(power=1)
 
 
-def psi_symbol() -> sympy.Symbol:
-    """The positive symbol psi of all formulas."""
-    import sympy
-
-    return sympy.Symbol("psi", positive=True)
-
-
-def log_of(psi: ArrayLike) -> Array:
-    """Log psi; raises `ArgumentError` unless psi is finite and at least 1, where slope polynomials are defined."""
-    try:
-        values = np.asarray(psi, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise ArgumentError("psi", f"slopes are defined for numbers, not {psi!r}", "give finite psi >= 1") from None
-    bad = ~(np.isfinite(values) & (values >= 1))
-    if bad.any():
-        raise ArgumentError(
-            "psi", f"slopes are defined for finite psi >= 1, not {values[bad].flat[0]}", "C'(1) >= 1 whenever C(0) = 0"
-        )
-    return np.log(values)
+def slope(name: str = "psi") -> SlopePolynomial:
+    """The slope of one nonlinear layer."""
+    return SlopePolynomial(((name, 1),))
 
 
 def mean_of(weights: Sequence[Weight], polynomials: Sequence[SlopePolynomial]) -> SlopePolynomial:
     """The weighted mean of polynomials, factored: what divides every term is pulled out, equal terms are gathered.
 
-    The weights are divided by their sum, unless that is 1 (to rounding, or by sympy's simplification).
+    The weights are divided by their sum.
     """
-    shares: dict[SlopePolynomial, Weight] = {}
-    for weight, polynomial in zip(_normalized(weights), polynomials, strict=True):
+    shares: dict[SlopePolynomial, Share] = {}
+    for weight, polynomial in zip(shares_of(weights), polynomials, strict=True):
         if weight != 0:
             shares[polynomial] = shares[polynomial] + weight if polynomial in shares else weight
-    common = reduce(_common, shares)
+    common = reduce(common_factor, shares)
     if len(shares) == 1:
         return common
-    terms = [(weight, _quotient(polynomial, common)) for polynomial, weight in shares.items()]
-    terms.sort(key=lambda term: (-term[1].degree, str(term[1]), str(term[0])))
-    return common * SlopePolynomial(factors=((Mean(tuple(terms)), 1),))
+    return common * mean_polynomial([(weight, quotient(polynomial, common)) for polynomial, weight in shares.items()])
 
 
-def _normalized(weights: Sequence[Weight]) -> list[Weight]:
-    if any(is_symbolic(weight) for weight in weights):
-        import sympy
-
-        total = sympy.simplify(sympy.Add(*weights))
-        return list(weights) if total == 1 else [sympy.simplify(weight / total) for weight in weights]
-    total = math.fsum(map(float, weights))
-    return [float(w) for w in weights] if abs(total - 1) < 1e-12 else [float(w) / total for w in weights]
+def mean_polynomial(terms: list[tuple[Share, SlopePolynomial]]) -> SlopePolynomial:
+    """The polynomial that is one mean of these terms."""
+    terms.sort(key=lambda term: (-term[1].degree, term[1].label, identity(term[0]), term[1].digest))
+    return SlopePolynomial(factors=((Mean(tuple(terms)), 1),))
 
 
-def _product(power: int, exponents: dict[Mean, int]) -> SlopePolynomial:
-    means = sorted(((m, e) for m, e in exponents.items() if e), key=lambda item: (item[0].degree, str(item[0])))
-    return SlopePolynomial(power, tuple(means))
+K = TypeVar("K", str, Mean)
 
 
-def _common(a: SlopePolynomial, b: SlopePolynomial) -> SlopePolynomial:
-    exponents = dict(b.factors)
-    return _product(min(a.power, b.power), {mean: min(e, exponents.get(mean, 0)) for mean, e in a.factors})
+def _added(a: tuple[tuple[K, int], ...], b: tuple[tuple[K, int], ...]) -> dict[K, int]:
+    exponents = dict(a)
+    for key, exponent in b:
+        exponents[key] = exponents.get(key, 0) + exponent
+    return exponents
 
 
-def _quotient(a: SlopePolynomial, b: SlopePolynomial) -> SlopePolynomial:
-    exponents = dict(b.factors)
-    return _product(a.power - b.power, {mean: e - exponents.get(mean, 0) for mean, e in a.factors})
+def _product(powers: Mapping[str, int], factors: Mapping[Mean, int]) -> SlopePolynomial:
+    names = tuple(sorted((name, e) for name, e in powers.items() if e))
+    means = [(mean, e) for mean, e in factors.items() if e]
+    if len(means) > 1:
+        means.sort(key=lambda item: (item[0].degree, item[0].label, item[0].digest))
+    return SlopePolynomial(names, tuple(means))
 
 
-def _number(weight: Weight) -> float:
-    if is_symbolic(weight):
-        raise ArchitectureError(
-            str(weight), "a slope with symbolic weights has no numeric value",
-            f"give {' and '.join(sorted(map(str, weight.free_symbols)))} a number with arch.substitute(...)",  # pyright: ignore[reportAttributeAccessIssue]
-        )  # fmt: skip
-    return float(weight)
+def common_factor(a: SlopePolynomial, b: SlopePolynomial) -> SlopePolynomial:
+    """The factors that both have."""
+    powers, factors = dict(b.powers), dict(b.factors)
+    return _product(
+        {name: min(e, powers.get(name, 0)) for name, e in a.powers},
+        {mean: min(e, factors.get(mean, 0)) for mean, e in a.factors},
+    )
 
 
-def _exact(weight: Weight) -> sympy.Expr:
-    import sympy
-
-    return sympy.sympify(weight)
-
-
-def _term(weight: Weight, polynomial: SlopePolynomial) -> str:
-    """One term of a mean, e.g. ``w^2 psi^3``."""
-    if not is_symbolic(weight):
-        coefficient = f"{float(weight):.12g}"
-    else:
-        coefficient = str(weight).replace("**", "^").replace("*", " ")
-    if polynomial == ONE:
-        return coefficient
-    if " + " in coefficient or " - " in coefficient:
-        coefficient = f"({coefficient})"
-    return f"{coefficient} {polynomial}"
+def quotient(a: SlopePolynomial, b: SlopePolynomial) -> SlopePolynomial:
+    """``a`` without the factors ``b``, which must be among its own."""
+    powers, factors = dict(b.powers), dict(b.factors)
+    return _product(
+        {name: e - powers.get(name, 0) for name, e in a.powers},
+        {mean: e - factors.get(mean, 0) for mean, e in a.factors},
+    )
 
 
-def upper_envelope(polynomials: Iterable[SlopePolynomial]) -> list[SlopePolynomial]:
-    """The distinct polynomials without those that divide another one."""
-    distinct = list(dict.fromkeys(polynomials))
-    return [p for p in distinct if not any(p is not q and p.divides(q) for q in distinct)]
+def without_divisors(polynomials: Iterable[SlopePolynomial]) -> list[SlopePolynomial]:
+    """The distinct polynomials without those that divide another one, highest degree first."""
+    kept: list[SlopePolynomial] = []
+    for p in sorted(dict.fromkeys(polynomials), key=lambda p: -p.degree):
+        # What p divides has at least its degree, so it comes before p, or is divided by one that does.
+        if not any(p.divides(q) for q in kept):
+            kept.append(p)
+    return kept

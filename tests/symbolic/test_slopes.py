@@ -47,7 +47,7 @@ def test_resnet_as_printed(depth, printed):
 @pytest.mark.parametrize(("depth", "exponent"), [(28, 9), (250, 120), (10, 0), (16, 3)])
 def test_wide_resnet(depth, exponent):
     polynomial = slope_polynomial(zoo.wide_resnet(depth, residual_weight=W))
-    assert polynomial.power == 4
+    assert dict(polynomial.powers) == {"psi": 4}
     assert (
         sp.expand(polynomial.expr - PSI**4 * (W**2 * PSI + 1 - W**2) ** 3 * (W**2 * PSI**2 + 1 - W**2) ** exponent) == 0
     )
@@ -214,7 +214,8 @@ def test_one_residual_block(depth):
     mu = maximal_slope(arch)
     power = "psi" if depth == 1 else f"psi^{depth}"
     assert str(slope_polynomial(arch)) == f"(0.5 {power} + 0.5)"
-    assert str(mu) == f"max{{(0.5 {power} + 0.5), {power}}}"
+    # The whole network is always less steep than the branch alone: proved, not sampled (DKS, section 17.2).
+    assert str(mu) == power
     for psi in (1.0, 1.01, 3.0):
         # The exponential of a logarithm L keeps L times the rounding unit.
         assert close(mu(psi), MP.mpf(psi) ** depth, 1e-15 * (1 + depth * psi))
@@ -267,7 +268,7 @@ def test_symbolic_weights_that_are_not_normalized_are_divided_by_their_sum():
     v = sp.Symbol("v", positive=True)
     polynomial = slope_polynomial(b.build([b.sum([b.activation(x, "tanh"), x], [W, v])]))
     assert sp.simplify(polynomial.expr - (W**2 * PSI + v**2) / (W**2 + v**2)) == 0
-    assert sp.simplify(polynomial.subs(sp.Integer(1))) == 1
+    assert sp.simplify(polynomial.expr.subs(PSI, 1)) == 1
 
 
 @given(w=st.floats(0.01, 0.99), psi=st.floats(1, 3))
