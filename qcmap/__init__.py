@@ -11,19 +11,33 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from qcmap.activations import Activation, activation
-    from qcmap.architecture import Architecture, Builder, Violation, check, zoo
+    from qcmap.architecture import Architecture, Builder, Violation, check, load, save, zoo
     from qcmap.errors import Infeasible, QCMapError
     from qcmap.numeric import Shaping, Transform, dks, local_maps, network_maps
-    from qcmap.symbolic import MaximalSlope, SlopePolynomial, maximal_slope, slope_polynomial
+    from qcmap.symbolic import (
+        MaximalSlope,
+        SlopePolynomial,
+        maximal_c0,
+        maximal_curvature,
+        maximal_slope,
+        slope_polynomial,
+    )
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "qcmap.activations": ("Activation", "activation"),
-    "qcmap.architecture": ("Architecture", "Builder", "Violation", "check", "zoo"),
+    "qcmap.architecture": ("Architecture", "Builder", "Violation", "check", "load", "save", "zoo"),
     "qcmap.errors": ("Infeasible", "QCMapError"),
     "qcmap.numeric": ("Shaping", "Transform", "dks", "local_maps", "network_maps"),
-    "qcmap.symbolic": ("MaximalSlope", "SlopePolynomial", "maximal_slope", "slope_polynomial"),
+    "qcmap.symbolic": (
+        "MaximalSlope",
+        "SlopePolynomial",
+        "maximal_c0",
+        "maximal_curvature",
+        "maximal_slope",
+        "slope_polynomial",
+    ),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 _SUBMODULES = frozenset({"activations", "architecture", "errors", "nn", "numeric", "symbolic"})
@@ -42,9 +56,13 @@ __all__ = [
     "activation",
     "check",
     "dks",
+    "load",
     "local_maps",
+    "maximal_c0",
+    "maximal_curvature",
     "maximal_slope",
     "network_maps",
+    "save",
     "slope_polynomial",
     "zoo",
 ]

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qcmap.architecture import Architecture, Concat, Nonlinear, Sum, Weight
-from qcmap.symbolic._weights import mean_weights, numeric, refuse_biases
+from qcmap.symbolic._weights import mean_weights, numeric, refuse_unmapped
 
 Array = NDArray[np.float64]
 Branches = tuple[tuple[float, int, int], ...]
@@ -71,7 +71,7 @@ class Plan:
                 self.steps.append(MeanStep(base, start, shape, () if shape >= 0 else branches))
                 anchors[v], counts[v] = len(self.steps), 0
             else:
-                refuse_biases(node)
+                refuse_unmapped(node)
         self.shapes = tuple(shapes)
         best: dict[int, tuple[int, int]] = {}
         for v in tree.leaves:

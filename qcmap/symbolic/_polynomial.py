@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from qcmap.architecture import Weight
 from qcmap.errors import ArgumentError
 from qcmap.symbolic._parts import Powers, digest, log_of, product_text, slope_symbol, sum_text
-from qcmap.symbolic._shares import Share, expression, identity, number, shares_of
+from qcmap.symbolic._shares import Share, expression, identity, is_rational, number, shares_of
 
 if TYPE_CHECKING:
     import flint
@@ -200,7 +200,7 @@ class SlopePolynomial:
     @cached_property
     def is_rational(self) -> bool:
         """Whether all weights are rational numbers."""
-        return all(hasattr(share, "numerator") for mean in self._means for share, _ in mean.terms)
+        return all(is_rational(share) for mean in self._means for share, _ in mean.terms)
 
     @property
     def coefficients(self) -> tuple[flint.fmpq, ...]:

@@ -87,6 +87,11 @@ def exact(weight: Weight) -> Share:
     return simplest(float(weight))
 
 
+def is_rational(share: object) -> bool:
+    """Whether a share is a rational number."""
+    return isinstance(share, (int, Fraction))
+
+
 def number(share: Share) -> float:
     """A share as a float; raises `ArchitectureError` for symbols."""
     if is_symbolic(share):

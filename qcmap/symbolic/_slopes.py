@@ -16,7 +16,7 @@ from qcmap.architecture import Affine, Architecture, Concat, Node, Nonlinear, Su
 from qcmap.errors import ArchitectureError, ArgumentError
 from qcmap.symbolic._polynomial import ONE, SlopePolynomial, mean_of, mean_polynomial, slope
 from qcmap.symbolic._shares import exact
-from qcmap.symbolic._weights import mean_weights, q_value, refuse_biases
+from qcmap.symbolic._weights import mean_weights, q_value, refuse_unmapped
 
 Layers = Literal["shared", "activation", "layer"]
 _NAMES: dict[str, Callable[[Node], str]] = {
@@ -102,13 +102,11 @@ class Factors:
         if isinstance(op, (Sum, Concat)) and parent >= 0:
             branches = [self.along(u, parent) for u in self.arch.predecessors[v]]
             return mean_of(mean_weights(self.arch, v, self.q), branches)
-        if isinstance(op, Affine) and op.bias_variance != 0:
-            if self.q is None:
-                refuse_biases(node)
-            else:
-                # m becomes weight_variance * m + bias_variance, and c = m / q, so C' = weight_variance * q_in / q_out.
-                ratio = exact(op.weight_variance) * exact(q_value(self.q, node.inputs[0]))
-                return mean_polynomial([(ratio / exact(q_value(self.q, node.id)), ONE)])
+        if isinstance(op, Affine) and op.bias_variance != 0 and self.q is not None:
+            # m becomes weight_variance * m + bias_variance, and c = m / q, so C' = weight_variance * q_in / q_out.
+            ratio = exact(op.weight_variance) * exact(q_value(self.q, node.inputs[0]))
+            return mean_polynomial([(ratio / exact(q_value(self.q, node.id)), ONE)])
+        refuse_unmapped(node)
         return ONE
 
     def along(self, below: int, above: int) -> SlopePolynomial:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from qcmap.architecture import Affine, Architecture, Node, Sum, Weight, is_symbolic
+from qcmap.architecture import Affine, Architecture, BatchNorm, Multiply, Node, Sum, Weight, is_symbolic
 from qcmap.errors import ArchitectureError
 
 
@@ -54,8 +54,10 @@ def q_value(q: Mapping[str, Weight], name: str) -> Weight:
     return float(value)
 
 
-def refuse_biases(node: Node) -> None:
-    """Raise `ArchitectureError` for an affine layer whose biases have a variance."""
+def refuse_unmapped(node: Node) -> None:
+    """Raise `ArchitectureError` for an op without a slope, or an affine layer whose biases have a variance."""
+    if isinstance(node.op, (BatchNorm, Multiply)):
+        raise ArchitectureError(node.id, f"a {node.op.kind} has no C map, so no slope", "take it out")
     if isinstance(node.op, Affine) and node.op.bias_variance != 0:
         raise ArchitectureError(
             node.id, "with biases of positive variance its slope is below 1 and depends on q values",

@@ -1,0 +1,268 @@
+"""Extended Q and C maps in sympy: one walk over the graph (DKS, sections 7 and 9; docs/maps.md).
+
+The value at a node is a pair of inputs' (c, q1, q2) and channel means. Sums add q and m values, m = c sqrt(q1 q2), with
+squared weights (equations 12 and 13), concatenations average them by channels (8 and 9), an affine layer makes m into
+weight_variance * m + bias_variance, a layer norm subtracts the product of the channel means and divides (section 19.2),
+a gate multiplies by its variable, pooling is the identity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import sympy
+
+from qcmap.architecture import (
+    OPS,
+    Affine,
+    Algebra,
+    Architecture,
+    BatchNorm,
+    Concat,
+    Gate,
+    Input,
+    LayerNorm,
+    Multiply,
+    Node,
+    Nonlinear,
+    Op,
+    Scale,
+    Sum,
+    check,
+)
+from qcmap.errors import ArchitectureError
+from qcmap.symbolic._local import Expr, local_forms, uniform_c
+from qcmap.symbolic._shares import Share, exact, expression, shares_of
+from qcmap.symbolic._weights import channel_counts
+
+_NEEDED = ("independent-branches", "delta-initialization")
+"""The rules without which the formulas for q and c are wrong."""
+
+
+class Pair(NamedTuple):
+    """What a pair of inputs becomes at a node, in sympy; the channel means are None where not known."""
+
+    c: Expr
+    q1: Expr
+    q2: Expr
+    mean1: Expr | None = None
+    mean2: Expr | None = None
+
+    @property
+    def m(self) -> Expr:
+        """The m value, c sqrt(q1 q2)."""
+        return self.c * sympy.sqrt(self.q1) * sympy.sqrt(self.q2)
+
+
+def start_symbols() -> tuple[Expr, Expr, Expr]:
+    """The symbols c, q1, q2 of a network's input: c real, q1 and q2 positive."""
+    real: Any = sympy.Symbol("c", real=True)
+    return real, sympy.Symbol("q1", positive=True), sympy.Symbol("q2", positive=True)
+
+
+def gate_symbols(name: str) -> tuple[Expr, Expr]:
+    """The values of a gating variable for the two inputs: positive symbols ``name`` and ``name'``."""
+    return sympy.Symbol(name, positive=True), sympy.Symbol(f"{name}'", positive=True)
+
+
+class SymbolicMaps:
+    """The values (c, q1, q2) at every node.
+
+    Parameters
+    ----------
+    arch
+        The architecture; weights, channels and variances may be symbols.
+    c, q1, q2
+        Expressions for the inputs' values, the symbols of `start_symbols` if left out; q2 is q1 if only that is given.
+    uniform
+        All q values are 1 and activations are shaped (Q(1) = 1, C(0) = 0), so that each has a C map of c alone.
+
+    Raises
+    ------
+    ArchitectureError
+        For correlated branches of a sum, a fan-in convolution, an op without maps, a layer norm of an input.
+    """
+
+    def __init__(
+        self, arch: Architecture, c: Expr = None, q1: Expr = None, q2: Expr = None, *, uniform: bool = False
+    ) -> None:
+        for violation in check(arch):
+            if violation.rule in _NEEDED:
+                raise ArchitectureError(violation.node, violation.message, violation.remedy)
+        self.arch, self.uniform = arch, uniform
+        symbols = start_symbols()
+        one = sympy.Integer(1)
+        first = symbols[1] if q1 is None else sympy.sympify(q1)
+        second = sympy.sympify(q2) if q2 is not None else symbols[2] if q1 is None else first
+        given = symbols[0] if c is None else sympy.sympify(c)
+        self.start = Pair(given, one, one) if uniform else Pair(given, first, second)
+        rules: dict[type[Op], Callable[[Node, list[Pair]], Pair]] = {
+            **dict.fromkeys(OPS.values(), _unchanged),
+            Input: lambda node, values: self.start,
+            Affine: self._affine,
+            Nonlinear: self._nonlinear,
+            Sum: self._sum,
+            Concat: self._concat,
+            Scale: self._scale,
+            LayerNorm: self._layer_norm,
+            Gate: self._gate,
+        }
+        for op in (BatchNorm, Multiply):
+            del rules[op]
+        self.values: Mapping[str, Pair] = arch.fold(Algebra("symbolic C map", rules))
+
+    def _affine(self, node: Node, values: list[Pair]) -> Pair:
+        assert isinstance(node.op, Affine)
+        (v,), op, zero = values, node.op, sympy.Integer(0)
+        if self.uniform or (op.weight_variance == 1 and op.bias_variance == 0):
+            return v._replace(mean1=zero, mean2=zero)
+        a, b = constant(op.weight_variance), constant(op.bias_variance)
+        q1, q2 = a * v.q1 + b, a * v.q2 + b
+        c = v.c if b == 0 else (a * v.m + b) / sympy.sqrt(q1 * q2)
+        return Pair(c, q1, q2, zero, zero)
+
+    def _nonlinear(self, node: Node, values: list[Pair]) -> Pair:
+        assert isinstance(node.op, Nonlinear)
+        (v,) = values
+        if self.uniform:
+            return v._replace(c=uniform_c(node.op.name, v.c), mean1=sympy.Integer(0), mean2=sympy.Integer(0))
+        forms = local_forms(node.op)
+        q1, q2 = forms.second_moment(v.q1), forms.second_moment(v.q2)
+        return Pair(forms.c_map(v.c, v.q1, v.q2), q1, q2, forms.mean(v.q1), forms.mean(v.q2))
+
+    def shares(self, node: Node) -> tuple[list[Expr], list[Expr]]:
+        """The factors with which a sum or concatenation adds its branches' m values, and their channel means."""
+        if isinstance(node.op, Sum):
+            weights = [constant(weight) for weight in node.op.weights]
+            squares = [constant(weight**2) for weight in node.op.weights]
+            return ([expression(s) for s in shares_of(squares)] if self.uniform else squares), weights
+        counts: list[Share] = shares_of(channel_counts(self.arch, self.arch.index[node.id]))
+        parts = [expression(count) for count in counts]
+        return parts, parts
+
+    def _sum(self, node: Node, values: list[Pair]) -> Pair:
+        return _combined(values, *self.shares(node), uniform=self.uniform)
+
+    def _concat(self, node: Node, values: list[Pair]) -> Pair:
+        return _combined(values, *self.shares(node), uniform=self.uniform)
+
+    def _scale(self, node: Node, values: list[Pair]) -> Pair:
+        assert isinstance(node.op, Scale)
+        (v,), a = values, constant(node.op.factor)
+        if self.uniform:
+            return v
+        return Pair(v.c, a**2 * v.q1, a**2 * v.q2, *(None if mean is None else a * mean for mean in v[3:]))
+
+    def _layer_norm(self, node: Node, values: list[Pair]) -> Pair:
+        (v,), one, zero = values, sympy.Integer(1), sympy.Integer(0)
+        if v.mean1 is None or v.mean2 is None:
+            if self.uniform:
+                return v
+            raise ArchitectureError(
+                node.id, "a layer norm of a network input has no C map, since the input's channel mean is not known",
+                "put an affine layer before it",
+            )  # fmt: skip
+        if v.mean1 == 0 and v.mean2 == 0:
+            return Pair(v.c, one, one, zero, zero)
+        norm = sympy.sqrt((v.q1 - v.mean1**2) * (v.q2 - v.mean2**2))
+        return Pair(sympy.cancel((v.m - v.mean1 * v.mean2) / norm), one, one, zero, zero)
+
+    def _gate(self, node: Node, values: list[Pair]) -> Pair:
+        assert isinstance(node.op, Gate)
+        (v,), (g1, g2) = values, gate_symbols(node.op.name)
+        if self.uniform:
+            return v
+        means = (None if mean is None else g * mean for g, mean in zip((g1, g2), v[3:], strict=True))
+        return Pair(v.c, g1**2 * v.q1, g2**2 * v.q2, *means)
+
+
+def constant(value: Any) -> Expr:
+    """A constant of the wiring as an exact expression: a float is the simplest fraction within its rounding."""
+    return expression(exact(value))
+
+
+def _unchanged(node: Node, values: list[Pair]) -> Pair:
+    return values[0]
+
+
+def _combined(values: list[Pair], shares: list[Expr], mean_shares: list[Expr], *, uniform: bool) -> Pair:
+    def total(parts: list[Expr]) -> Expr:
+        return sympy.Add(*(share * part for share, part in zip(shares, parts, strict=True)))
+
+    means: list[Expr | None] = []
+    for known in ([v.mean1 for v in values], [v.mean2 for v in values]):
+        complete = all(mean is not None for mean in known)
+        means.append(sympy.Add(*(s * mean for s, mean in zip(mean_shares, known, strict=True))) if complete else None)
+    if uniform:
+        return Pair(total([v.c for v in values]), sympy.Integer(1), sympy.Integer(1), *means)
+    q1, q2 = total([v.q1 for v in values]), total([v.q2 for v in values])
+    if all(v.c == values[0].c and v.q1 == values[0].q1 and v.q2 == values[0].q2 for v in values):
+        return Pair(values[0].c, q1, q2, *means)
+    return Pair(total([v.m for v in values]) / sympy.sqrt(q1 * q2), q1, q2, *means)
+
+
+def only_output(arch: Architecture, target: str | None) -> str:
+    """The target, or the only output; raises `ArchitectureError` if there are several."""
+    if target is not None:
+        return arch[target].id
+    if len(arch.outputs) != 1:
+        raise ArchitectureError(arch.name, "it has several outputs", "give target= one of its nodes")
+    return arch.outputs[0]
+
+
+def q_values(arch: Architecture, q: Expr = None) -> dict[str, Expr]:
+    """The q value at every node as an expression, for input q values ``q`` (the positive symbol q if left out)."""
+    start = sympy.Symbol("q", positive=True) if q is None else q
+    return {name: value.q1 for name, value in SymbolicMaps(arch, 1, start).values.items()}
+
+
+def q_map(arch: Architecture, target: str | None = None, q: Expr = None) -> Expr:
+    """The extended Q map of an architecture in sympy (DKS, section 7.2).
+
+    Parameters
+    ----------
+    arch
+        The architecture; all of its inputs get the q value ``q``.
+    target
+        A node id; the only output if left out.
+    q
+        An expression; the positive symbol q if left out.
+
+    Raises
+    ------
+    ArchitectureError
+        As `SymbolicMaps`.
+    """
+    return q_values(arch, q)[only_output(arch, target)]
+
+
+def c_map(
+    arch: Architecture,
+    target: str | None = None,
+    c: Expr = None,
+    q1: Expr = None,
+    q2: Expr = None,
+    *,
+    uniform: bool = False,
+) -> Expr:
+    """The extended C map of an architecture in sympy (DKS, section 7.2).
+
+    Parameters
+    ----------
+    arch
+        The architecture; all of its inputs get the same values.
+    target
+        A node id; the only output if left out.
+    c, q1, q2
+        Expressions; the symbols c (real), q1 and q2 (positive) if left out; q2 is q1 if only that is given.
+    uniform
+        The C map of the shaped network: all q values 1, and for each activation a function of c alone with C(0) = 0,
+        C(1) = 1 and C'(1) = psi.
+
+    Raises
+    ------
+    ArchitectureError
+        As `SymbolicMaps`.
+    """
+    return SymbolicMaps(arch, c, q1, q2, uniform=uniform).values[only_output(arch, target)].c
