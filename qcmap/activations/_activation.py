@@ -17,6 +17,8 @@ from qcmap.errors import ActivationError, ArgumentError
 if TYPE_CHECKING:
     import sympy
 
+    from qcmap.activations._exact import ClosedForms
+
 Array = NDArray[np.float64]
 Function = Callable[[Array], Array]
 
@@ -120,6 +122,20 @@ class Activation:
 
         parse: Any = sympify
         return parse(self.expression, locals={"u": Symbol("u", real=True)})
+
+    @property
+    def closed_forms(self) -> ClosedForms:
+        """Mean, Q map and kernel in closed form where known, derived from the formula once; see `ClosedForms`.
+
+        Raises `ActivationError` where there is no formula. docs/closed_forms.md lists what is known.
+        """
+        from qcmap.activations._exact import closed_forms
+
+        return closed_forms(self)
+
+    def hermite(self, n: int, q: Any = 1) -> sympy.Expr:
+        """The Hermite coefficient E[phi(sqrt(q) x) He_n(x)] / sqrt(n!) in closed form; see `ClosedForms.hermite`."""
+        return self.closed_forms.hermite(n, q)
 
     @staticmethod
     def from_sympy(expression: sympy.Expr | str, *, name: str | None = None, length: float = 1.0) -> Activation:

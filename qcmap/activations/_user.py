@@ -151,7 +151,8 @@ def from_sympy(expression: sympy.Expr | str, *, name: str | None = None, length:
 
     Kinks are the real zeros of the arguments of Abs, sign and Heaviside, the points where the arguments of Max and Min
     cross, and the ends of the pieces of a Piecewise. The derivatives are sympy's, without delta functions: their
-    weights are the jumps of the kinks.
+    weights are the jumps of the kinks. The property ``closed_forms`` of the result integrates the expression exactly
+    where that is possible.
 
     Raises
     ------
