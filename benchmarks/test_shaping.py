@@ -65,13 +65,6 @@ def test_cold_process(benchmark):
     benchmark.pedantic(lambda: subprocess.run(command, check=True, capture_output=True), rounds=7, warmup_rounds=1)
 
 
-def test_maximal_slope_and_inverse_resnet_152(benchmark):
-    """Reach: 3 ms."""
-    arch = qc.zoo.resnet_v2(152)
-    assert arch.dominators.leaves
-    benchmark(lambda: qc.maximal_slope(arch).inverse(1.5))
-
-
 def test_local_map_setup(benchmark):
     """Reach: 100 ms for an interpolant of the C map (a target of the numeric layer, measured here from the start)."""
     from qcmap.numeric import LocalMaps

@@ -46,7 +46,7 @@ class Architecture:
     outputs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "nodes", validated(self.name, tuple(self.nodes)))
+        object.__setattr__(self, "nodes", validated(self.name, self.nodes))
         marked = (node.id for node in self.nodes if isinstance(node.op, Output))
         object.__setattr__(self, "outputs", tuple(dict.fromkeys((*self.outputs, *marked))))
         if not self.outputs:

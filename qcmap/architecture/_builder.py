@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from qcmap.architecture._architecture import Architecture
-from qcmap.architecture._node import Node
+from qcmap.architecture._node import Checked, Node
 from qcmap.architecture._ops import (
     Affine,
     BatchNorm,
@@ -156,4 +156,4 @@ class Builder:
 
     def build(self, outputs: Sequence[str] = ()) -> Architecture:
         """The finished architecture with these outputs, and those added by `output`."""
-        return Architecture(self.name, tuple(self._nodes.values()), tuple(outputs))
+        return Architecture(self.name, Checked(self._nodes.values()), tuple(outputs))

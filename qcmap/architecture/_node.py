@@ -50,8 +50,17 @@ def unknown_node(owner: str, name: str, known: Iterable[str]) -> ArchitectureErr
     return ArchitectureError(owner, f"there is no node {name!r}", hint)
 
 
-def validated(owner: str, nodes: tuple[Node, ...]) -> tuple[Node, ...]:
+class Checked(tuple[Node, ...]):
+    """Nodes that a builder has checked one by one, in a topological order."""
+
+    __slots__ = ()
+
+
+def validated(owner: str, nodes: Iterable[Node]) -> tuple[Node, ...]:
     """The nodes in a topological order; raises `ArchitectureError` for a node that breaks a rule."""
+    if isinstance(nodes, Checked):
+        return tuple(nodes)
+    nodes = tuple(nodes)
     position: dict[str, int] = {}
     for node in nodes:
         if node.id in position:

@@ -132,7 +132,7 @@ def _input_q(facts: Facts, node: Node) -> str | None:
 
 
 def _misaligned(facts: Facts, node: Node) -> str | None:
-    known = [facts.locations[name] for name in node.inputs if facts.locations[name] is not None]
+    known = [seen for name in node.inputs if (seen := facts.locations.get(name)) is not None]
     if all(seen == known[0] for seen in known):
         return None
     return "its branches stand for different locations of the input (DKS, section 5.5)"

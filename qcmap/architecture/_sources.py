@@ -24,8 +24,8 @@ _RAW = (Input, Nonlinear, Multiply, BatchNorm)
 
 
 def _joined(node: Node, values: list[IntSet]) -> IntSet:
-    result: IntSet = None
-    for value in values:
+    result: IntSet = values[0]
+    for value in values[1:]:
         result = union(result, value)
     return result
 
@@ -35,8 +35,11 @@ class Facts:
 
     def __init__(self, arch: Architecture) -> None:
         self.arch = arch
-        self.locations: dict[str, Projection | None] = arch.locations
-        _ = arch.channels  # raises where maps of different channels are added
+        # Raises where maps of different channels or extents are added.
+        _ = arch.channels
+        inputs = (arch[name].op for name in arch.inputs)
+        known = any(isinstance(op, Input) and op.locations is not None for op in inputs)
+        self.locations: dict[str, Projection | None] = arch.locations if known else {}
         first: dict[str, int] = {}
         self._key: dict[str, int] = {}
         for position, node in enumerate(arch.nodes):
@@ -69,19 +72,19 @@ class Facts:
 
     def correlation(self, node: Node) -> str | None:
         """Why two branches of a sum are correlated, or None if they are not."""
-        seen: IntSet = None
-        raw: str | None = None
-        for name in node.inputs:
-            own = self._sources[name]
-            if (shared := common(seen, own)) is not None:
+        own = [self._sources[name] for name in node.inputs]
+        seen = own[0]
+        for k, sources in enumerate(own[1:], start=2):
+            if (shared := common(seen, sources)) is not None:
                 return f"two of its branches are linear in the output of {self.arch.nodes[shared].id!r}"
-            seen = union(seen, own)
-            if self.raw[name] is not None:
-                if raw is not None:
-                    return f"its branches {raw!r} and {name!r} both have a part that no affine layer made"
-                raw = name
-        if raw is not None and (shared := common(seen, self._before[raw])) is not None:
-            return f"its branch {raw!r} depends on {self.arch.nodes[shared].id!r}, in which it is also linear"
+            if k < len(own):
+                seen = union(seen, sources)
+        raw = [name for name in node.inputs if self.raw[name] is not None]
+        if len(raw) > 1:
+            return f"its branches {raw[0]!r} and {raw[1]!r} both have a part that no affine layer made"
+        for sources in own if raw else ():
+            if (shared := common(sources, self._before[raw[0]])) is not None:
+                return f"its branch {raw[0]!r} depends on {self.arch.nodes[shared].id!r}, in which it is also linear"
         return None
 
     @cached_property
@@ -91,7 +94,8 @@ class Facts:
         def added(node: Node, values: list[IntSet]) -> IntSet:
             return union(values[0], self._key[node.id])
 
-        return self.arch.fold(Algebra("dependences", {**dict.fromkeys(OPS.values(), _joined), Affine: added}))
+        rules = {**dict.fromkeys(OPS.values(), _joined), Input: lambda node, values: None, Affine: added}
+        return self.arch.fold(Algebra("dependences", rules))
 
     def repeats_parameters(self, node: Node) -> bool:
         """Whether an affine layer depends on one with the same parameters."""

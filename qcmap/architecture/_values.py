@@ -19,6 +19,8 @@ def is_symbolic(weight: object) -> bool:
 
 def check_positive(value: object, what: str, node: str) -> None:
     """Raise unless the value is a positive integer."""
+    if type(value) is int and value >= 1:
+        return  # the common case, in a network of a million nodes
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise ArchitectureError(node, f"{what} must be a positive integer, not {value!r}", "give a positive integer")
 
@@ -31,7 +33,7 @@ def check_channels(value: object, node: str) -> None:
 
 def check_number(value: object, node: str, what: str, *, least: float = -math.inf, strict: bool = False) -> None:
     """Raise unless the value is symbolic, or a finite number of at least (or strictly above) ``least``."""
-    if is_symbolic(value):
+    if (type(value) is float and least < value < math.inf) or is_symbolic(value):
         return
     try:
         number = float(value)  # pyright: ignore[reportArgumentType]
