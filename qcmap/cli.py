@@ -1,4 +1,4 @@
-"""The command line: ``qcmap slope``, ``qcmap dks``, ``qcmap demo``."""
+"""The command line: ``qcmap slope``, ``qcmap dks``, ``qcmap check``, ``qcmap demo``."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _ARCHITECTURE = click.argument("architecture", metavar="ARCH")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _ACTIVATION = click.option("--activation", help="The activation, instead of the one that ARCH names.")
+_OF_VIOLATION = ("rule", "severity", "node", "message", "remedy")
 _ZETA = click.option("--zeta", type=float, default=1.5, show_default=True, help="Global slope bound, above 1.")
 
 
@@ -36,14 +37,23 @@ def main() -> None:
     """What a network's wiring does to geometry, gradients and learning.
 
     ARCH is a zoo call: mlp, resnet_v2 or wide_resnet, with arguments after a colon, such as
-    resnet_v2:depth=50,residual_weight=0.2236 or mlp:depth=100,activation=softplus.
+    resnet_v2:depth=50,residual_weight=0.2236 or mlp:depth=100,activation=softplus. Or it is an
+    architecture file, such as network.yaml or network.json.
     """
 
 
 def _architecture(specification: str, activation: str | None) -> Architecture:
-    from qcmap.architecture import zoo
+    """The architecture of a file or a zoo call, all of its activations replaced if one is given."""
+    from qcmap.architecture import Architecture, Node, Nonlinear, load, zoo
 
-    return zoo.call(specification, **({} if activation is None else {"activation": activation}))
+    if not specification.lower().endswith((".yaml", ".yml", ".json")):
+        return zoo.call(specification, **({} if activation is None else {"activation": activation}))
+    arch = load(specification)
+    if activation is None:
+        return arch
+    replaced = Nonlinear(activation)
+    nodes = (Node(n.id, replaced if isinstance(n.op, Nonlinear) else n.op, n.inputs) for n in arch.nodes)
+    return Architecture(arch.name, tuple(nodes), arch.outputs)
 
 
 def _print_json(data: object) -> None:
@@ -118,6 +128,27 @@ def _solution_text(name: str, solution: Solution) -> str:
 def _warn(shaping: Shaping) -> None:
     for warning in shaping.warnings:
         click.echo(f"warning: {warning.node}: {warning.message}; {warning.remedy}", err=True)
+
+
+@main.command()
+@_ARCHITECTURE
+@_JSON
+@click.pass_context
+def check(context: click.Context, architecture: str, as_json: bool) -> None:
+    """The rules of the theory that ARCH breaks; exit code 1 if there are errors, 0 with warnings only.
+
+    Example: qcmap check network.yaml
+    """
+    from qcmap.architecture import check as violations
+
+    arch = _architecture(architecture, None)
+    found = violations(arch)
+    if as_json:
+        _print_json([{name: getattr(violation, name) for name in _OF_VIOLATION} for violation in found])
+    else:
+        click.echo("\n".join(map(str, found)) or f"{arch.name}: no rule is broken")
+    if any(violation.severity == "error" for violation in found):
+        context.exit(1)
 
 
 @main.command()

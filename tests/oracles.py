@@ -347,47 +347,111 @@ def maximal_slope(arch, psi):
 # --- Random architectures --------------------------------------------------------------------------------------------
 
 _UNARY = ("affine", "activation", "activation", "layer_norm", "max_pool", "mean_pool", "weighted_mean_pool")
+EVERY_OP = (*_UNARY, "scale", "gate", "batch_norm", "multiply", "varied_affine", "window_pool")
+"""All kinds that `architectures` can draw by its option ``unary`` besides sums and concatenations."""
+
+
+def extent_after(extent, size, stride, pad):
+    """How many locations a window leaves of this many, along one axis."""
+    return (extent + 2 * pad - size) // stride + 1
+
+
+def _varied_affine(draw, b, x, extents):
+    """An affine layer with any kernel, stride, padding, variances, initialization and parameters; its extents."""
+    size, stride = draw(st.sampled_from([1, 3, 5])), draw(st.integers(1, 3))
+    padding = draw(st.sampled_from(["same", *range((size - 1) // 2 + 1)]))
+    pad = (size - 1) // 2 if padding == "same" else padding
+    if any(extent + 2 * pad < size for extent in extents):
+        padding, pad = "same", (size - 1) // 2
+    made = b.affine(
+        x, 4, kernel=(size,) * len(extents), stride=stride, padding=padding,
+        weight_variance=draw(st.sampled_from([1.0, 1.0, 0.5, 2.0])),
+        bias_variance=draw(st.sampled_from([0.0, 0.0, 0.3])), init=draw(st.sampled_from(["delta", "delta", "fan_in"])),
+        parameters=draw(st.none() | st.sampled_from(["W", "V"])),
+    )  # fmt: skip
+    if not extents:
+        return made, extents
+    return made, tuple(extent_after(extent, size, stride, pad) for extent in extents)
+
+
+def _window_pool(draw, b, x, extents):
+    """A pool with a window, if there is anything to slide over; its extents."""
+    pool = draw(st.sampled_from([b.max_pool, b.mean_pool]))
+    if not extents:
+        return pool(x), extents
+    size = draw(st.integers(1, min(extents)))
+    stride, pad = draw(st.integers(1, 3)), draw(st.integers(0, (size - 1) // 2))
+    made = pool(x, (size,) * len(extents), stride=stride, padding=pad)
+    return made, tuple(extent_after(extent, size, stride, pad) for extent in extents)
 
 
 @st.composite
 def architectures(
     draw, *, max_nodes=11, max_inputs=2, activations=("tanh",), unary=_UNARY, one_output=False, zero_weights=False,
-    independent=False,
+    independent=False, locations=None, input_q=(1.0,), outputs=False,
 ):  # fmt: skip
     """A random architecture: several inputs and outputs, normalized sums, concatenations, pools, affine, activations.
 
     All maps have 4 channels, or multiples of 4 after a concatenation. There is at least one activation. ``independent``
-    gives every branch of a sum, and every activation, an affine layer of its own, as their C maps need.
+    gives every branch of a sum, and every activation, an affine layer of its own, as their C maps need. ``unary`` lists
+    the other kinds, any of `EVERY_OP`; ``locations`` is the extent of the inputs, ``input_q`` their q values to choose
+    from, and ``outputs`` lets the ends be named by `Output` nodes.
     """
     b = Builder("random")
-    width = {}
+    width, extents = {}, {}
     for _ in range(draw(st.integers(1, max_inputs))):
-        width[b.input(channels=4)] = 4
+        q = input_q[0] if len(input_q) == 1 else draw(st.sampled_from(input_q))
+        x = b.input(channels=4, locations=locations, q=q)
+        width[x], extents[x] = 4, locations or ()
     for _ in range(draw(st.integers(1, max_nodes))):
         ids = list(width)
         # Preferring recent nodes makes graphs deep.
         pick = st.sampled_from(ids[-3:]) | st.sampled_from(ids)
         kind = draw(st.sampled_from([*unary, "sum", "sum", "concat"]))
         x = draw(pick)
-        if kind == "sum":
-            same = [y for y in ids if width[y] == width[x]]
+        after = extents[x]
+        if kind in ("sum", "multiply"):
+            same = [y for y in ids if width[y] == width[x] and extents[y] == after]
             branches = [x, *draw(st.lists(st.sampled_from(same), min_size=1, max_size=2))]
-            numbers = [draw(st.integers(-3, 3).filter(lambda k: zero_weights or k)) for _ in branches]
-            numbers[0] = numbers[0] or 1
-            norm = math.sqrt(sum(k * k for k in numbers))
-            if independent:
-                branches = [b.affine(y, width[x]) for y in branches]
-            width[b.sum(branches, [k / norm for k in numbers])] = width[x]
+            if kind == "sum":
+                numbers = [draw(st.integers(-3, 3).filter(lambda k: zero_weights or k)) for _ in branches]
+                numbers[0] = numbers[0] or 1
+                norm = math.sqrt(sum(k * k for k in numbers))
+                if independent:
+                    branches = [b.affine(y, width[x]) for y in branches]
+                made = b.sum(branches, [k / norm for k in numbers])
+            else:
+                made = b.multiply(branches)
+            width[made] = width[x]
         elif kind == "concat":
-            branches = [x, *draw(st.lists(pick, min_size=1, max_size=2))]
-            width[b.concat(branches)] = sum(width[y] for y in branches)
+            beside = st.sampled_from([y for y in ids if extents[y] == after]) if locations else pick
+            branches = [x, *draw(st.lists(beside, min_size=1, max_size=2))]
+            made = b.concat(branches)
+            width[made] = sum(width[y] for y in branches)
         elif kind == "affine":
-            width[b.affine(x, 4)] = 4
+            made = b.affine(x, 4)
+            width[made] = 4
+        elif kind == "varied_affine":
+            made, after = _varied_affine(draw, b, x, after)
+            width[made] = 4
         elif kind == "activation":
             before = b.affine(x, width[x]) if independent else x
-            width[b.activation(before, draw(st.sampled_from(activations)))] = width[x]
+            made = b.activation(before, draw(st.sampled_from(activations)))
+            width[made] = width[x]
+        elif kind == "scale":
+            made = b.scale(x, draw(st.sampled_from([-2.0, 0.5, 1.5])))
+            width[made] = width[x]
+        elif kind == "gate":
+            made = b.gate(x, draw(st.sampled_from(["g", "h"])))
+            width[made] = width[x]
+        elif kind == "window_pool":
+            made, after = _window_pool(draw, b, x, after)
+            width[made] = width[x]
         else:
-            width[getattr(b, kind)(x)] = width[x]
+            made = getattr(b, kind)(x)
+            width[made] = width[x]
+            after = () if kind.endswith("pool") else after
+        extents[made] = after
     last = list(width)[-1]
     before = b.affine(last, width[last]) if independent else last
     width[b.activation(before, activations[0])] = width[last]
@@ -396,6 +460,8 @@ def architectures(
     if one_output and len(sinks) > 1:
         heads = [b.affine(name, 4) for name in sinks]
         sinks = [b.sum(heads)]
+    if outputs:
+        sinks = [b.output(name) if draw(st.booleans()) else name for name in sinks]
     return b.build(outputs=sinks)
 
 

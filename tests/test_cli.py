@@ -1,6 +1,7 @@
 """The command line: what it prints, as text and as JSON, and how it fails."""
 
 import json
+import re
 
 import pytest
 from click.testing import CliRunner
@@ -86,3 +87,62 @@ def test_help_has_examples():
     assert "Example: qcmap dks resnet_v2" in run("dks", "--help").output
     assert "resnet_v2:depth=50,residual_weight=0.2236" in run("--help").output
     assert run("--version").output.startswith("main, version") or "version 0.1.0" in run("--version").output
+
+
+@pytest.fixture
+def network(tmp_path):
+    """A file with a normalized sum, a leaky relu and no violation."""
+    b = qc.Builder("small")
+    h = b.affine(b.input(channels=8), 8)
+    h = b.sum([b.affine(b.activation(h, qc.activation("leaky_relu", negative_slope=0.2)), 8), h], [0.6, 0.8])
+    path = tmp_path / "small.yaml"
+    qc.save(b.build([b.activation(h, "tanh")]), path)
+    return path
+
+
+def test_a_file_stands_for_an_architecture(network):
+    assert json.loads(run("slope", str(network), "--json").output)["polynomial"] == "psi (0.36 psi + 0.64)"
+    assert set(json.loads(run("dks", str(network), "--json").output)["activations"]) == {"leaky_relu", "tanh"}
+    replaced = json.loads(run("dks", str(network), "--activation", "softplus", "--json").output)
+    assert set(replaced["activations"]) == {"softplus"}
+    as_json = network.with_suffix(".JSON")
+    qc.save(qc.load(network), as_json)
+    assert run("slope", str(as_json)).output == run("slope", str(network)).output
+
+
+def test_check_without_violations(network):
+    result = run("check", str(network))
+    assert (result.exit_code, result.output) == (0, "small: no rule is broken\n")
+    result = run("check", str(network), "--json")
+    assert (result.exit_code, json.loads(result.output)) == (0, [])
+
+
+def test_check_with_warnings_only():
+    result = run("check", "resnet_v2:depth=50")
+    assert result.exit_code == 0
+    assert "stem.pool: max pooling is treated as the identity map" in result.output
+    assert "[max-pool-heuristic, warning]" in result.output
+
+
+def test_check_with_errors(network):
+    network.write_text(network.read_text().replace("0.6", "0.7"))
+    result = run("check", str(network))
+    assert result.exit_code == 1
+    assert "sum1: the squares of its weights add up to 1.13" in result.output
+    result = run("check", str(network), "--json")
+    (violation,) = json.loads(result.output)
+    assert result.exit_code == 1
+    assert violation.keys() == {"rule", "severity", "node", "message", "remedy"}
+    assert (violation["rule"], violation["severity"], violation["node"]) == ("normalized-sum", "error", "sum1")
+
+
+@pytest.mark.parametrize("command", ["slope", "dks", "check"])
+def test_bad_files_are_one_line_and_exit_code_1(command, network):
+    network.write_text(network.read_text().replace("tanh", "tahn"))
+    result = run(command, str(network))
+    assert result.exit_code == 1
+    assert re.fullmatch(
+        r"Error: .*small.yaml, line \d+, node '.*', function: 'tahn': .* did you mean .*tanh.*\n", result.stderr
+    )
+    network.unlink()
+    assert "it cannot be read (No such file" in run(command, str(network)).stderr

@@ -4,6 +4,7 @@ from qcmap.architecture import zoo
 from qcmap.architecture._architecture import Architecture
 from qcmap.architecture._builder import Builder
 from qcmap.architecture._dominators import DominatorTree
+from qcmap.architecture._files import load, save
 from qcmap.architecture._node import Algebra, Node
 from qcmap.architecture._ops import (
     OPS,
@@ -27,7 +28,7 @@ from qcmap.architecture._ops import (
     WeightedMeanPool,
 )
 from qcmap.architecture._rewrite import Change, Rewrite
-from qcmap.architecture._rules import RULES, Rule, Violation, check
+from qcmap.architecture._rules import RULES, Rule, Violation, check, refuse_without_maps
 from qcmap.architecture._values import Locations, is_symbolic
 
 __all__ = [
@@ -63,5 +64,8 @@ __all__ = [
     "WeightedMeanPool",
     "check",
     "is_symbolic",
+    "load",
+    "refuse_without_maps",
+    "save",
     "zoo",
 ]

@@ -26,6 +26,7 @@ from qcmap.architecture._ops import (
     Sum,
     WeightedMeanPool,
 )
+from qcmap.architecture._values import as_tuple
 from qcmap.errors import ArchitectureError
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class Builder:
         q: Weight = 1.0,
     ) -> str:
         """A network input."""
-        return self.add(Input(channels, None if locations is None else tuple(locations), q), (), name)
+        return self.add(Input(channels, None if locations is None else as_tuple(locations), q), (), name)
 
     def affine(
         self,
@@ -86,7 +87,7 @@ class Builder:
         name: str | None = None,
     ) -> str:
         """A fully-connected layer, or a convolution if a kernel is given; see `Affine`."""
-        op = Affine(channels, tuple(kernel), stride, padding, weight_variance, bias_variance, init, parameters)
+        op = Affine(channels, as_tuple(kernel), stride, padding, weight_variance, bias_variance, init, parameters)
         return self.add(op, (x,), name)
 
     def activation(self, x: str, function: str | Named, *, name: str | None = None) -> str:
@@ -120,7 +121,7 @@ class Builder:
         name: str | None = None,
     ) -> str:
         """A max pooling; over the whole map without a kernel."""
-        return self.add(MaxPool(tuple(kernel), stride, padding), (x,), name)
+        return self.add(MaxPool(as_tuple(kernel), stride, padding), (x,), name)
 
     def mean_pool(
         self,
@@ -132,7 +133,7 @@ class Builder:
         name: str | None = None,
     ) -> str:
         """A mean pooling; over the whole map without a kernel."""
-        return self.add(MeanPool(tuple(kernel), stride, padding), (x,), name)
+        return self.add(MeanPool(as_tuple(kernel), stride, padding), (x,), name)
 
     def weighted_mean_pool(self, x: str, *, name: str | None = None) -> str:
         """A weighted mean pooling."""

@@ -68,6 +68,10 @@ class Input(Op):
     def validate(self, node: str, inputs: int) -> None:
         """Channels and locations must be positive integers, q positive."""
         check_channels(self.channels, node)
+        if self.locations is not None and not isinstance(self.locations, tuple):
+            raise ArchitectureError(
+                node, f"locations are one extent an axis, not {self.locations!r}", "give a tuple such as (32, 32)"
+            )
         for extent in self.locations or ():
             check_positive(extent, "extent", node)
         check_number(self.q, node, "q value", least=0.0, strict=True)

@@ -72,7 +72,7 @@ def substituted(arch: Architecture, values: Mapping[str, Weight]) -> Architectur
         if is_symbolic(result) or not result.is_extended_real:
             # What is no real number stays as it is, for the op's own check to refuse.
             return result
-        return int(result) if field == "channels" and result == int(result) else float(result)
+        return int(result) if field == "channels" and result.is_integer else float(result)
 
     def changed(op: Op) -> Op:
         if isinstance(op, Gate):
@@ -138,4 +138,6 @@ def _unit(op: Sum) -> Sum:
 
 def _listed(op: Op) -> str:
     assert isinstance(op, Sum)
-    return ", ".join(str(weight) if hasattr(weight, "free_symbols") else f"{weight:.6g}" for weight in op.weights)
+    return ", ".join(
+        str(weight) if hasattr(weight, "free_symbols") else f"{float(weight):.6g}" for weight in op.weights
+    )

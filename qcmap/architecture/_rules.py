@@ -25,6 +25,7 @@ from qcmap.architecture._ops import (
 from qcmap.architecture._rewrite import is_normalized, squares_sum
 from qcmap.architecture._sources import Facts
 from qcmap.architecture._values import is_symbolic
+from qcmap.errors import ArchitectureError
 
 
 @dataclass(frozen=True)
@@ -183,6 +184,22 @@ RULES: tuple[Rule, ...] = (
         "use weighted mean pooling", "warning",
     ),
 )  # fmt: skip
+
+
+_MAPS_NEED = frozenset({"independent-branches", "delta-initialization", "consecutive-activations"})
+
+
+def refuse_without_maps(arch: Architecture) -> None:
+    """Raise `ArchitectureError` for the first rule broken without which the formulas for q and c values are wrong.
+
+    An activation may read a network input, which then stands for the output of an affine layer, as in a subnetwork
+    (DKS, section 7.3).
+    """
+    raw = Facts(arch).raw
+    for violation in check(arch):
+        origin = raw[arch[violation.node].inputs[0]] if violation.rule == "affine-before-activation" else None
+        if violation.rule in _MAPS_NEED or (origin is not None and not isinstance(arch[origin].op, Input)):
+            raise ArchitectureError(violation.node, violation.message, violation.remedy)
 
 
 def check(arch: Architecture) -> list[Violation]:

@@ -82,8 +82,8 @@ class Facts:
         raw = [name for name in node.inputs if self.raw[name] is not None]
         if len(raw) > 1:
             return f"its branches {raw[0]!r} and {raw[1]!r} both have a part that no affine layer made"
-        for sources in own if raw else ():
-            if (shared := common(sources, self._before[raw[0]])) is not None:
+        for name in node.inputs if raw else ():
+            if name != raw[0] and (shared := common(self._sources[name], self._before[raw[0]])) is not None:
                 return f"its branch {raw[0]!r} depends on {self.arch.nodes[shared].id!r}, in which it is also linear"
         return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from numbers import Integral
 from typing import TypeAlias
 
@@ -25,6 +26,11 @@ def check_positive(value: object, what: str, node: str) -> None:
         raise ArchitectureError(node, f"{what} must be a positive integer, not {value!r}", "give a positive integer")
 
 
+def as_tuple(value: object) -> tuple[int, ...]:
+    """A sequence as a tuple; anything else as it is, for the op's own check to refuse."""
+    return tuple(value) if isinstance(value, Iterable) else value  # pyright: ignore[reportReturnType]
+
+
 def check_channels(value: object, node: str) -> None:
     """Raise unless the value is a positive integer, symbolic or not known."""
     if value is not None and not is_symbolic(value):
@@ -36,7 +42,7 @@ def check_number(value: object, node: str, what: str, *, least: float = -math.in
     if (type(value) is float and least < value < math.inf) or is_symbolic(value):
         return
     try:
-        number = float(value)  # pyright: ignore[reportArgumentType]
+        number = math.nan if isinstance(value, (str, bytes)) else float(value)  # pyright: ignore[reportArgumentType]
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number):
@@ -51,6 +57,8 @@ def check_number(value: object, node: str, what: str, *, least: float = -math.in
 
 def check_window(kernel: Locations, stride: int | None, padding: int | str, node: str) -> None:
     """Raise unless sizes are positive integers and the padding is "same" or a count that keeps centres inside."""
+    if not isinstance(kernel, tuple):
+        raise ArchitectureError(node, f"a kernel has one size an axis, not {kernel!r}", "give a tuple such as (3, 3)")
     for size in kernel:
         check_positive(size, "kernel size", node)
     if stride is not None:
@@ -64,7 +72,7 @@ def check_window(kernel: Locations, stride: int | None, padding: int | str, node
     if any(padding > (size - 1) // 2 for size in kernel):
         raise ArchitectureError(
             node, f"padding {padding} puts the centre of the kernel {kernel} outside of the feature map",
-            "use at most half of the kernel size, rounded down",
+            f"use at most {min((size - 1) // 2 for size in kernel)}",
         )  # fmt: skip
 
 
@@ -75,7 +83,7 @@ def visited(
 
     Raises `ArchitectureError` if the kernel has another number of axes or does not fit.
     """
-    if set(kernel) <= {1}:
+    if not kernel or (set(kernel) == {1} and not locations):
         return tuple(range(0, extent, stride or 1) for extent in locations)
     if len(kernel) != len(locations):
         raise ArchitectureError(

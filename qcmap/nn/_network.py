@@ -75,10 +75,8 @@ class GraphNetwork(nn.Module):
                 act = activation(node.op.function)  # pyright: ignore[reportArgumentType]
                 _attach(self, node.id, activation_module(act, None if shaping is None else shaping[node.op.name]))
             elif type(node.op) not in _FUNCTIONS and not isinstance(node.op, Input):
-                raise ArchitectureError(
-                    node.id, f"a {node.op.kind} works on locations, a batch or gates, which a fully-connected network has not",
-                    "write the network in torch",
-                )  # fmt: skip
+                what = f"a {node.op.kind} works on locations, a batch or gates, which a fully-connected network has not"
+                raise ArchitectureError(node.id, what, "write the network in torch")
         random = generator_from(seed)
         initialize(self, weights, gain=gain, generator=random)
         self._rescale(random)

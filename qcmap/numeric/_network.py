@@ -23,8 +23,8 @@ from qcmap.architecture import (
     Scale,
     Sum,
     WeightedMeanPool,
-    check,
     is_symbolic,
+    refuse_without_maps,
 )
 from qcmap.errors import ArchitectureError, NumericalError
 from qcmap.numeric._dks import Shaping, resolved
@@ -32,10 +32,6 @@ from qcmap.numeric._local import LocalMaps, correlation, local_maps, positive
 from qcmap.symbolic import mean_weights
 
 Array = NDArray[np.float64]
-
-
-_NEEDED = ("independent-branches", "delta-initialization")
-"""The rules without which the formulas for q and c are wrong."""
 
 
 class PairValues(NamedTuple):
@@ -59,9 +55,7 @@ class NetworkMaps:
 
     def __init__(self, arch: Architecture, shaping: Shaping | None = None) -> None:
         self.architecture, self.shaping = arch, shaping
-        for violation in check(arch):
-            if violation.rule in _NEEDED:
-                raise ArchitectureError(violation.node, violation.message, violation.remedy)
+        refuse_without_maps(arch)
         self._maps: dict[str, LocalMaps] = {}
         for name, act in resolved(arch).items():
             transform = None if shaping is None else shaping[name]

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import flint
     import sympy
 
-_LARGEST_DEGREE = 1000
-"""Up to this degree, factoring takes seconds at most."""
+_MOST_WORK = 5_000_000
+"""Pairs of polynomials times their degree squared: up to here comparing them takes some ten seconds at most."""
 _PRECISIONS = (64, 256, 1024, 4096, 16384)
 
 
@@ -102,7 +102,7 @@ def envelope(polynomials: Sequence[SlopePolynomial]) -> list[tuple[AlgebraicNumb
     ArchitectureError
         If a coefficient is symbolic or irrational.
     NumericalError
-        If the polynomials have degree above 1,000 after common factors are taken out.
+        If there are too many polynomials of too high a degree once common factors are taken out.
     """
     common = reduce(common_factor, polynomials)
     rest = [quotient(polynomial, common) for polynomial in polynomials]
@@ -112,11 +112,12 @@ def envelope(polynomials: Sequence[SlopePolynomial]) -> list[tuple[AlgebraicNumb
                 str(polynomial), "slopes with symbolic or irrational weights cannot be compared exactly",
                 "give the symbols numbers with arch.substitute(...)",
             )  # fmt: skip
-        if polynomial.degree > _LARGEST_DEGREE:
-            raise NumericalError(
-                "mu", f"polynomials of degree {polynomial.degree} are not compared exactly",
-                "compare them as numbers, with mu.argmax(psi)",
-            )  # fmt: skip
+    degree = max(polynomial.degree for polynomial in rest)
+    if len(rest) * (len(rest) - 1) / 2 * degree**2 > _MOST_WORK:
+        raise NumericalError(
+            "mu", f"{len(rest)} polynomials of degree {degree} are not compared exactly",
+            "compare them as numbers, with mu.argmax(psi)",
+        )  # fmt: skip
     expanded = [polynomial.flint for polynomial in rest]
     marks = _ordered({root for i, p in enumerate(expanded) for q in expanded[:i] for root in _crossings(p - q)})
     pieces: list[tuple[AlgebraicNumber, int]] = []

@@ -29,15 +29,12 @@ from qcmap.architecture import (
     Op,
     Scale,
     Sum,
-    check,
+    refuse_without_maps,
 )
 from qcmap.errors import ArchitectureError
 from qcmap.symbolic._local import Expr, local_forms, uniform_c
 from qcmap.symbolic._shares import Share, exact, expression, shares_of
 from qcmap.symbolic._weights import channel_counts
-
-_NEEDED = ("independent-branches", "delta-initialization")
-"""The rules without which the formulas for q and c are wrong."""
 
 
 class Pair(NamedTuple):
@@ -87,9 +84,7 @@ class SymbolicMaps:
     def __init__(
         self, arch: Architecture, c: Expr = None, q1: Expr = None, q2: Expr = None, *, uniform: bool = False
     ) -> None:
-        for violation in check(arch):
-            if violation.rule in _NEEDED:
-                raise ArchitectureError(violation.node, violation.message, violation.remedy)
+        refuse_without_maps(arch)
         self.arch, self.uniform = arch, uniform
         symbols = start_symbols()
         one = sympy.Integer(1)

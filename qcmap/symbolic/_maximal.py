@@ -159,6 +159,8 @@ class MaximalSlope:
         ------
         ArchitectureError
             If a weight is symbolic or irrational, so that slopes cannot be compared exactly.
+        NumericalError
+            If there are too many candidates of too high a degree to compare.
         """
         rows = envelope([candidate.polynomial for candidate in self._undivided])
         return tuple(Piece(start, self._undivided[k]) for start, k in rows)
@@ -167,11 +169,14 @@ class MaximalSlope:
     def candidates(self) -> tuple[Candidate, ...]:
         """The subnetworks that attain the maximum somewhere on [1, oo), exactly.
 
-        With symbolic or irrational weights, all but those whose polynomial divides another one's.
+        Where `pieces` cannot tell, all but those whose polynomial divides another one's.
         """
-        if len(self._undivided) == 1 or not all(c.polynomial.is_rational for c in self._undivided):
+        if len(self._undivided) == 1:
             return self._undivided
-        active = {piece.candidate.target for piece in self.pieces}
+        try:
+            active = {piece.candidate.target for piece in self.pieces}
+        except (ArchitectureError, NumericalError):
+            return self._undivided
         return tuple(candidate for candidate in self._undivided if candidate.target in active)
 
     @property

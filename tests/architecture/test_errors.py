@@ -10,14 +10,18 @@ from qcmap.architecture import (
     Affine,
     Algebra,
     Architecture,
+    BatchNorm,
     Builder,
     Concat,
+    Gate,
     Input,
     LayerNorm,
     MaxPool,
     MeanPool,
+    Multiply,
     Node,
     Nonlinear,
+    Output,
     Scale,
     Sum,
     WeightedMeanPool,
@@ -42,7 +46,10 @@ def net(*nodes, outputs=("y",)):
     return Architecture("net", (Node("x", Input(4)), *nodes), outputs)
 
 
-UNARY = [Affine(), Nonlinear("tanh"), Scale(2.0), LayerNorm(), MaxPool(), MeanPool(), WeightedMeanPool()]
+UNARY = [
+    Affine(), Nonlinear("tanh"), Scale(2.0), LayerNorm(), MaxPool(), MeanPool(), WeightedMeanPool(), Gate("g"),
+    Output(), BatchNorm(),
+]  # fmt: skip
 
 
 class TestGraphs:
@@ -104,7 +111,7 @@ class TestGraphs:
         assert error.subject == "y"
         assert str(len(inputs)) in error.rule
 
-    @pytest.mark.parametrize("op", [Concat(), Sum(())])
+    @pytest.mark.parametrize("op", [Concat(), Sum(()), Multiply()])
     def test_sums_and_concatenations_of_nothing(self, op):
         assert raised(net, Node("y", op)).subject == "y"
 
@@ -114,6 +121,20 @@ class TestGraphs:
     def test_unequal_channels(self):
         arch = net(Node("a", Affine(3), ("x",)), Node("y", Sum((0.6, 0.8)), ("a", "x")))
         assert raised(lambda: arch.channels).subject == "y"
+
+    def test_unequal_extents(self):
+        arch = net(
+            Node("z", Input(4, (6, 6))), Node("a", Affine(4, (3, 3), stride=2), ("z",)),
+            Node("y", Concat(), ("a", "z")), Node("end", Concat(), ("x", "y")), outputs=("end",),
+        )  # fmt: skip
+        error = raised(lambda: arch.locations)
+        assert error.subject == "y"
+        assert "locations" in error.rule
+
+    def test_an_output_is_not_read(self):
+        error = raised(net, Node("end", Output(), ("x",)), Node("y", Affine(), ("end",)))
+        assert error.subject == "y"
+        assert "end" in error.rule
 
     def test_algebra_without_a_rule_names_op_and_node(self):
         error = raised(net(Node("y", MaxPool(), ("x",))).fold, Algebra("thing", {Input: lambda node, values: 0}))

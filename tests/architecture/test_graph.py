@@ -1,4 +1,4 @@
-"""The graph: order, folds, dominators, subnetworks, substitution and rules."""
+"""The graph: order, folds, dominators, subnetworks and substitution."""
 
 import dataclasses
 import math
@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qcmap.architecture import (
-    RULES,
     Affine,
     Algebra,
     Architecture,
@@ -28,7 +27,6 @@ from qcmap.architecture import (
     Scale,
     Sum,
     WeightedMeanPool,
-    check,
     is_symbolic,
     zoo,
 )
@@ -212,69 +210,6 @@ class TestSubstitute:
                 assert (a.id, a.inputs, type(a.op)) == (b.id, b.inputs, type(b.op))
                 if isinstance(a.op, Sum):
                     assert a.op.weights == pytest.approx(b.op.weights, abs=1e-15)
-
-
-class TestRules:
-    def test_rules_are_reported_in_their_order(self):
-        b = Builder()
-        x = b.input("x", channels=2)
-        s = b.sum([x, x], [1, 1], name="heavy")  # twice the same input, and not normalized
-        k = b.scale(s, 2.0, name="times")
-        p = b.mean_pool(b.max_pool(k, name="max"), name="mean")
-        found = check(b.build([b.weighted_mean_pool(p)]))
-        assert [(v.node, v.rule, v.severity) for v in found] == [
-            ("heavy", "sum-of-affine-outputs", "error"),
-            ("heavy", "independent-branches", "error"),
-            ("heavy", "normalized-sum", "error"),
-            ("times", "no-scalar-multiplier", "error"),
-            ("max", "max-pool-heuristic", "warning"),
-            ("mean", "mean-pool-heuristic", "warning"),
-        ]
-        order = [rule.name for rule in RULES]
-        assert [order.index(v.rule) for v in found] == sorted(order.index(v.rule) for v in found)
-        assert all(v.message and v.remedy for v in found)
-
-    @given(arch=architectures())
-    def test_normalized_sums_pass(self, arch):
-        assert not [v for v in check(arch) if v.rule in ("normalized-sum", "no-scalar-multiplier")]
-
-    @pytest.mark.parametrize("gap", [1e-9, -1e-9, 1e-3])
-    def test_nearly_normalized_sums_do_not(self, gap):
-        b = Builder()
-        x = b.input("x")
-        branches = [b.affine(x), b.affine(x)]
-        assert [v.rule for v in check(b.build([b.sum(branches, [0.6, 0.8 + gap])]))] == ["normalized-sum"]
-
-    def test_symbolic_sums(self):
-        w = sp.Symbol("w", positive=True)
-        for weights, broken in (((w, sp.sqrt(1 - w**2)), 0), ((w, 1 - w), 1), ((sp.sin(w), sp.cos(w)), 0)):
-            b = Builder()
-            x = b.input("x")
-            assert len(check(b.build([b.sum([b.affine(x), b.affine(x)], weights)]))) == broken
-
-    @pytest.mark.parametrize(
-        ("branches", "broken"),
-        [
-            (lambda b, x: [b.affine(x), b.affine(x)], False),
-            (lambda b, x: [b.affine(x), x], False),  # one branch may be anything: the other has mean zero
-            (lambda b, x: [b.affine(x), b.activation(x, "tanh")], False),
-            (lambda b, x: [x, b.activation(x, "tanh")], True),  # two raw branches
-            (lambda b, x: [b.activation(b.affine(x), "relu"), b.activation(b.affine(x), "relu")], True),
-            (lambda b, x: (lambda h: [h, h])(b.affine(x)), True),  # the same branch twice
-            (lambda b, x: (lambda h: [h, b.scale(h, 2.0)])(b.affine(x)), True),  # shared through a scale
-            (lambda b, x: (lambda h: [h, b.activation(h, "tanh")])(b.affine(x)), True),  # W x and tanh(W x)
-            (lambda b, x: (lambda h: [h, b.affine(b.activation(h, "tanh"))])(b.affine(x)), False),
-            (lambda b, x: (lambda h: [b.sum([h, b.affine(x)]), h])(b.affine(x)), True),  # shared inside a sum
-        ],
-    )
-    def test_branches_of_a_sum_are_uncorrelated(self, branches, broken):
-        b = Builder()
-        arch = b.build([b.sum(branches(b, b.input("x")), name="add")])
-        assert [v.node for v in check(arch) if v.rule == "independent-branches"] == ["add"] * broken
-
-    @pytest.mark.parametrize("arch", [zoo.mlp(3), zoo.resnet_v2(50), zoo.wide_resnet(28)], ids=lambda a: a.name)
-    def test_zoo_networks_pass(self, arch):
-        assert {v.severity for v in check(arch)} <= {"warning"}
 
 
 def test_default_sum_is_normalized():

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "qcmap"
 ALLOWED = {
     "errors": set(),
     "activations": {"errors"},
-    "architecture": {"errors"},
+    "architecture": {"errors", "activations"},
     "symbolic": {"errors", "activations", "architecture"},
     "numeric": {"errors", "activations", "architecture", "symbolic"},
     "nn": {"errors", "activations", "architecture", "symbolic", "numeric"},

@@ -62,7 +62,7 @@ def test_unnormalized_sum():
 
 def test_scalar_multiplier():
     b = qc.Builder()
-    h = b.activation(b.scale(b.input("x"), 2.0, name="twice"), "tanh")
+    h = b.activation(b.scale(b.affine(b.input("x")), 2.0, name="twice"), "tanh")
     assert raised(ArchitectureError, qc.dks, b.build([h])).subject == "twice"
 
 
@@ -87,7 +87,7 @@ def test_two_activations_of_one_name():
     b = qc.Builder()
     x = b.input("x")
     for k in (1.0, 2.0):
-        x = b.activation(x, qc.Activation.from_callable(lambda u, k=k: np.tanh(k * u), name="same"))
+        x = b.activation(b.affine(x), qc.Activation.from_callable(lambda u, k=k: np.tanh(k * u), name="same"))
     assert "same" in raised(ActivationError, qc.dks, b.build([x])).rule
 
 
