@@ -67,17 +67,20 @@ def _print_json(data: object) -> None:
 def slope(architecture: str, zeta: float, as_json: bool) -> None:
     """Slope polynomial and maximal slope function of ARCH, and psi with mu(psi) = ZETA.
 
+    The polynomial is that of the whole network, if it has one input and one output.
+
     Example: qcmap slope resnet_v2:depth=50,residual_weight=w
     """
     from qcmap.symbolic import maximal_slope, slope_polynomial
 
     arch = _architecture(architecture, None)
-    polynomial, mu = slope_polynomial(arch), maximal_slope(arch)
+    mu = maximal_slope(arch)
+    whole = slope_polynomial(arch) if len(arch.inputs) == len(arch.outputs) == 1 else None
     psi = None if arch.symbols else mu.inverse(zeta)
     if as_json:
-        _print_json({"polynomial": str(polynomial), **mu.to_dict(), "zeta": zeta, "psi": psi})
+        _print_json({"polynomial": whole and str(whole), **mu.to_dict(), "zeta": zeta, "psi": psi})
         return
-    click.echo(_slope_text(arch, polynomial, mu))
+    click.echo(_slope_text(arch, whole, mu))
     if psi is None:
         click.echo(f"psi is not computed: give {' and '.join(arch.symbols)} a number")
     else:
@@ -85,10 +88,13 @@ def slope(architecture: str, zeta: float, as_json: bool) -> None:
         click.echo(f"mu(psi) = {zeta:g} at psi = {psi:.15g}, attained from {best.source} to {best.target}")
 
 
-def _slope_text(arch: Architecture, polynomial: SlopePolynomial, mu: MaximalSlope) -> str:
-    lines = [arch.name, f"slope polynomial p(psi) = {polynomial}", f"maximal slope mu(psi) = {mu}"]
-    if len(mu.candidates) > 1:
-        lines += [f"  {c.source} to {c.target}: {c.polynomial}" for c in mu.candidates]
+def _slope_text(arch: Architecture, whole: SlopePolynomial | None, mu: MaximalSlope) -> str:
+    lines = [arch.name, *([] if whole is None else [f"slope polynomial p(psi) = {whole}"])]
+    lines.append(f"maximal slope mu(psi) = {mu}")
+    starts = mu.starts
+    for c in mu.candidates if len(mu.candidates) > 1 else ():
+        where = "".join(f", from psi = {start}" for start in starts.get(c.target, ()))
+        lines.append(f"  {c.source} to {c.target}: {c.polynomial}{where}")
     return "\n".join(lines)
 
 

@@ -166,18 +166,24 @@ class MaximalSlope:
         return tuple(Piece(start, self._undivided[k]) for start, k in rows)
 
     @cached_property
+    def starts(self) -> dict[str, tuple[AlgebraicNumber, ...]]:
+        """For each candidate's target, where the intervals on which it is the largest start; empty if not known."""
+        try:
+            pieces = self.pieces
+        except (ArchitectureError, NumericalError):
+            return {}
+        targets = dict.fromkeys(piece.candidate.target for piece in pieces)
+        return {t: tuple(piece.start for piece in pieces if piece.candidate.target == t) for t in targets}
+
+    @cached_property
     def candidates(self) -> tuple[Candidate, ...]:
         """The subnetworks that attain the maximum somewhere on [1, oo), exactly.
 
         Where `pieces` cannot tell, all but those whose polynomial divides another one's.
         """
-        if len(self._undivided) == 1:
+        if len(self._undivided) == 1 or not self.starts:
             return self._undivided
-        try:
-            active = {piece.candidate.target for piece in self.pieces}
-        except (ArchitectureError, NumericalError):
-            return self._undivided
-        return tuple(candidate for candidate in self._undivided if candidate.target in active)
+        return tuple(candidate for candidate in self._undivided if candidate.target in self.starts)
 
     @property
     def expr(self) -> sympy.Expr:
@@ -206,7 +212,11 @@ class MaximalSlope:
 
     def to_dict(self) -> dict[str, object]:
         """The function as plain data."""
-        rows = [{"source": c.source, "target": c.target, **c.polynomial.to_dict()} for c in self.candidates]
+        starts = {target: [float(start) for start in found] for target, found in self.starts.items()}
+        rows = [
+            {"source": c.source, "target": c.target, **c.polynomial.to_dict(), "from": starts.get(c.target, [])}
+            for c in self.candidates
+        ]
         return {"architecture": self.architecture.name, "maximal_slope": str(self), "candidates": rows}
 
 
