@@ -6,14 +6,14 @@ Only the data of an `Architecture` are read (ids, ops, inputs); none of its anal
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 import qcmap as qc
-from qcmap.architecture import Affine, Concat, Input, Nonlinear, Sum
+from qcmap.architecture import Affine, Concat, Input, LayerNorm, Node, Nonlinear, Sum
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Wiring:
 def wiring(arch: qc.Architecture) -> Wiring:
     """The plain lists of an architecture."""
     position = {node.id: k for k, node in enumerate(arch.nodes)}
-    channels: list[int] = []
+    channels: list[Any] = []
     edges: list[tuple[tuple[int, Any], ...]] = []
     for node in arch.nodes:
         sources = [position[name] for name in node.inputs]
@@ -114,3 +114,33 @@ def random_network(random: np.random.Generator, layers: int = 7, inputs: int = 1
     h = b.activation(b.affine(ends[-1], 4), "tanh")
     read.add(ends[-1])
     return b.build(outputs=[h, *(name for name in ends if name not in read)])
+
+
+def varied(
+    arch: qc.Architecture,
+    random: np.random.Generator,
+    activations: tuple[str, ...],
+    *,
+    uneven: bool = False,
+    norm: bool = False,
+) -> qc.Architecture:
+    """The same graph with random activations of these.
+
+    With ``uneven``, sums get weights that are not normalised and affine layers random variances of weights, so that q
+    values differ; with ``norm``, a layer norm comes before each activation.
+    """
+    nodes = []
+    for node in arch.nodes:
+        if isinstance(node.op, Nonlinear):
+            inputs = node.inputs
+            if norm:
+                nodes.append(Node(f"{node.id}.norm", LayerNorm(), inputs))
+                inputs = (f"{node.id}.norm",)
+            node = Node(node.id, Nonlinear(activations[int(random.integers(len(activations)))]), inputs)
+        elif uneven and isinstance(node.op, Sum):
+            weights = (random.uniform(0.3, 1.5, len(node.inputs)) * random.choice([-1, 1], len(node.inputs))).tolist()
+            node = replace(node, op=Sum(tuple(weights)))
+        elif uneven and isinstance(node.op, Affine):
+            node = replace(node, op=replace(node.op, weight_variance=float(random.uniform(0.4, 1.8))))
+        nodes.append(node)
+    return qc.Architecture(arch.name, tuple(nodes), arch.outputs)

@@ -24,6 +24,15 @@ MODULES = (
     "dks_homogeneous",
     "dks_table",
     "dks_weights",
+    "dks_concat",
+    "dks_sums",
+    "dks_extended",
+    "dks_definite",
+    "dks_graphs",
+    "dks_equivalent",
+    "dks_norm",
+    "dks_norm_resnets",
+    "dks_tangent",
 )
 """The modules with checks; each registers its own when it is imported."""
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeAlias
 
-from qcmap.architecture._values import Locations, check_channels, check_number, check_positive, check_window, visited
+from qcmap.architecture._values import (
+    Locations,
+    check_channels,
+    check_number,
+    check_positive,
+    check_window,
+    is_symbolic,
+    visited,
+)
 from qcmap.errors import ArchitectureError
 
 if TYPE_CHECKING:
@@ -165,6 +173,8 @@ class Sum(Op):
             )  # fmt: skip
         for weight in self.weights:
             check_number(weight, node, "weight")
+            if not (is_symbolic(weight) or weight == 0 or 1e-150 < abs(weight) < 1e150):
+                raise ArchitectureError(node, f"the square of the weight {weight} is not a float", "rescale the sum")
         if all(weight == 0 for weight in self.weights):
             raise ArchitectureError(node, "all weights of the sum are zero", "give a weight other than zero")
 

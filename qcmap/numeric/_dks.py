@@ -9,14 +9,14 @@ from functools import cached_property
 from numbers import Real
 from typing import Any
 
-from qcmap.activations import Activation, activation
-from qcmap.architecture import Architecture, Nonlinear, Violation, check
+from qcmap.activations import Activation
+from qcmap.architecture import Architecture, Violation, check
 from qcmap.errors import ActivationError, ArchitectureError, ArgumentError, NumericalError
 from qcmap.numeric._homogeneous import three_conditions, with_free_slope
 from qcmap.numeric._infeasible import infeasible
 from qcmap.numeric._solutions import STANDARD_BOX, WIDE_BOX, roots
 from qcmap.numeric._transform import Transform, conditions
-from qcmap.symbolic import maximal_slope
+from qcmap.symbolic import maximal_slope, resolved
 
 _TOLERANCE = 1e-10
 _SMALLEST_EXCESS = 0.99e-7
@@ -192,19 +192,3 @@ def dks(arch: Architecture, zeta: float | None = None, *, psi: float | None = No
     else:
         zeta = float(mu(psi))
     return Shaping(arch, psi, zeta, {name: solve(act, psi) for name, act in activations.items()})
-
-
-def resolved(arch: Architecture) -> dict[str, Activation]:
-    """The architecture's activations by name; an unknown one is reported with its node."""
-    found: dict[str, Activation] = {}
-    for function in arch.activations:
-        node = next(node for node in arch.nodes if isinstance(node.op, Nonlinear) and node.op.function == function)
-        try:
-            act = activation(function)  # pyright: ignore[reportArgumentType]
-        except ActivationError as error:
-            raise ActivationError(f"{node.id} ({error.subject})", error.rule, error.remedy) from None
-        name = function if isinstance(function, str) else act.name
-        if name in found and found[name] is not act:
-            raise ActivationError(node.id, f"two different activations are called {name}", "give them different names")
-        found[name] = act
-    return found

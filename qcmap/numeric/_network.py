@@ -27,9 +27,9 @@ from qcmap.architecture import (
     refuse_without_maps,
 )
 from qcmap.errors import ArchitectureError, NumericalError
-from qcmap.numeric._dks import Shaping, resolved
+from qcmap.numeric._dks import Shaping
 from qcmap.numeric._local import LocalMaps, correlation, local_maps, positive
-from qcmap.symbolic import mean_weights
+from qcmap.symbolic import mean_weights, resolved
 
 Array = NDArray[np.float64]
 

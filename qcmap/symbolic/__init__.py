@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from qcmap.symbolic._activations import resolved
 from qcmap.symbolic._envelope import AlgebraicNumber
 from qcmap.symbolic._fuse import fused
 from qcmap.symbolic._maximal import Candidate, MaximalSlope, Piece, maximal_slope
@@ -35,6 +36,7 @@ __all__ = [
     "mean_weights",
     "q_map",
     "q_values",
+    "resolved",
     "slope_polynomial",
     "tangent_kernel",
 ]

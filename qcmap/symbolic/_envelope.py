@@ -9,10 +9,10 @@ is found by exact evaluation at a rational point. Nothing is sampled: there are 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from qcmap.errors import ArchitectureError, NumericalError
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import flint
     import sympy
 
-_MOST_WORK = 5_000_000
-"""Pairs of polynomials times their degree squared: up to here comparing them takes some ten seconds at most."""
+_MOST_WORK = 100_000_000
+"""Pairs of polynomials times their degree to the third: up to here comparing them takes some ten seconds at most."""
 _PRECISIONS = (64, 256, 1024, 4096, 16384)
 
 
@@ -113,18 +113,18 @@ def envelope(polynomials: Sequence[SlopePolynomial]) -> list[tuple[AlgebraicNumb
                 "give the symbols numbers with arch.substitute(...)",
             )  # fmt: skip
     degree = max(polynomial.degree for polynomial in rest)
-    if len(rest) * (len(rest) - 1) / 2 * degree**2 > _MOST_WORK:
+    if len(rest) * (len(rest) - 1) / 2 * degree**3 > _MOST_WORK:
         raise NumericalError(
             "mu", f"{len(rest)} polynomials of degree {degree} are not compared exactly",
             "compare them as numbers, with mu.argmax(psi)",
         )  # fmt: skip
     expanded = [polynomial.flint for polynomial in rest]
-    marks = _ordered({root for i, p in enumerate(expanded) for q in expanded[:i] for root in _crossings(p - q)})
+    # Equal polynomials may be factored differently; the first one stands for them.
+    firsts = {k for k, p in enumerate(expanded) if p not in expanded[:k]}
+    marks = _ordered({root for i in firsts for j in firsts if j < i for root in _crossings(expanded[i] - expanded[j])})
     pieces: list[tuple[AlgebraicNumber, int]] = []
     for k, mark in enumerate([START, *marks]):
-        point = _between(mark, marks[k] if k < len(marks) else None)
-        values = [p(point) for p in expanded]
-        best = max(range(len(values)), key=values.__getitem__)
+        best = _largest(expanded, mark, marks[k] if k < len(marks) else None)
         if not pieces or pieces[-1][1] != best:
             pieces.append((mark, best))
     return pieces
@@ -169,21 +169,40 @@ def _ordered(numbers: set[AlgebraicNumber]) -> list[AlgebraicNumber]:
     """Distinct algebraic numbers in increasing order."""
     for precision in _PRECISIONS:
         balls = sorted(((_enclosure(x, precision), x) for x in numbers), key=lambda pair: pair[0].mid())
-        if all(a < b for (a, _), (b, _) in pairwise(balls)):
+        if all(a < b for (a, _), (b, _) in itertools.pairwise(balls)):
             return [x for _, x in balls]
     raise NumericalError("mu", "two crossings of slopes cannot be told apart", "compare them with mu.argmax(psi)")
 
 
-def _between(low: AlgebraicNumber, high: AlgebraicNumber | None) -> flint.fmpq:
-    """A rational number between two algebraic ones (above ``low``, if ``high`` is left out)."""
+def _largest(polynomials: list[flint.fmpq_poly], low: AlgebraicNumber, high: AlgebraicNumber | None) -> int:
+    """The index of the largest polynomial between two neighbouring crossings (above ``low`` without ``high``).
+
+    Polynomials may touch at a rational point between, so points are tried until no two distinct ones share the largest
+    value; they touch at finitely many.
+    """
+    import flint
+
+    left, right = _separators(low, high)
+    for parts in itertools.count(2):
+        point = left + (right - left) / flint.fmpq(parts)
+        values = [p(point) for p in polynomials]
+        best = max(values)
+        winners = [k for k, value in enumerate(values) if value == best]
+        if all(polynomials[k] == polynomials[winners[0]] for k in winners):
+            return winners[0]
+    raise AssertionError
+
+
+def _separators(low: AlgebraicNumber, high: AlgebraicNumber | None) -> tuple[flint.fmpq, flint.fmpq]:
+    """Two rational numbers in increasing order, at or above ``low`` and at or below ``high``, if that is given."""
     import flint
 
     for precision in _PRECISIONS:
         with flint.ctx.workprec(precision):
-            left = _enclosure(low, precision)
-            point = left.upper() + 1 if high is None else (left + _enclosure(high, precision)).mid() / 2
-            if point > left and (high is None or point < _enclosure(high, precision)):
-                return _rational(point)
+            left = _rational(_enclosure(low, precision).upper())
+            right = left + 1 if high is None else _rational(_enclosure(high, precision).lower())
+            if left < right:
+                return left, right
     raise NumericalError("mu", "two crossings of slopes cannot be told apart", "compare them with mu.argmax(psi)")
 
 

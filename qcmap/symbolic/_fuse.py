@@ -21,11 +21,13 @@ def fused(arch: Architecture) -> Rewrite:
     """
     readers = Counter(name for node in arch.nodes for name in node.inputs)
     nodes: dict[str, Node] = {}
+    made: dict[tuple[Any, Any], Activation] = {}
     changes: list[Change] = []
     for node in arch.nodes:
         before = nodes[node.inputs[0]] if node.inputs else None
         if isinstance(node.op, Nonlinear) and before is not None and isinstance(before.op, Nonlinear):
-            whole = _composed(node.op, before.op)
+            pair = (node.op.function, before.op.function)
+            whole = made[pair] = made[pair] if pair in made else _composed(*pair)
             changes.append(Change(node.id, f"{node.op.name} after {before.id}", whole.name))
             readers[before.id] -= 1
             readers[before.inputs[0]] += 1
@@ -39,9 +41,15 @@ def fused(arch: Architecture) -> Rewrite:
     return Rewrite(Architecture(arch.name, tuple(nodes.values()), arch.outputs), tuple(changes))
 
 
-def _composed(outer: Nonlinear, inner: Nonlinear) -> Activation:
-    functions: list[Any] = [outer.function, inner.function]
-    last, first = (activation(function).sympy for function in functions)
+def _composed(outer: Any, inner: Any) -> Activation:
+    last, first = activation(outer).sympy, activation(inner).sympy
     (u,) = last.free_symbols or (None,)
     composition: Any = last if u is None else last.subs(u, first)
-    return Activation.from_sympy(composition, name=f"{outer.name}({inner.name})")
+    return Activation.from_sympy(composition, name=f"{_label(outer)}({_label(inner)})")
+
+
+def _label(function: Any) -> str:
+    """A name that tells activations with different parameters apart."""
+    act = activation(function)
+    parameters = ", ".join(f"{key}={value!r}" for key, value in act.parameters.items())
+    return f"{act.name}[{parameters}]" if parameters and not isinstance(function, str) else act.name

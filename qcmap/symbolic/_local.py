@@ -1,24 +1,21 @@
 """Local Q and C maps in sympy: closed where a closed form is known, named functions elsewhere.
 
 The named functions are `Q_tanh`(q), the second moment; `M_tanh`(q), the mean of phi(sqrt(q) x); and
-`C_tanh`(c, q1, q2), whose derivatives in c are `C_tanh'`, `C_tanh''`, ... They know what holds for every activation: Q
-is positive and C(1, q, q) = 1.
+`C_tanh`(c, q1, q2), whose derivatives in c print as `C_tanh'`, `C_tanh''`, ... and are called `dC_tanh`, `d2C_tanh`,
+... in generated code (`sympy.lambdify`). They know what holds for every activation: Q is positive and C(1, q, q) = 1.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sympy
 
-from qcmap.activations import Activation, activation
+from qcmap.activations import Activation
 from qcmap.errors import ActivationError
 from qcmap.symbolic._parts import slope_symbol
-
-if TYPE_CHECKING:
-    from qcmap.architecture import Nonlinear
 
 Expr = Any
 """A sympy expression: its operators have no types that a checker could use."""
@@ -28,7 +25,16 @@ class _Named(sympy.Function):
     """A named local map; ``order`` counts derivatives in its first argument."""
 
     activation = ""
+    letter = ""
     order = 0
+
+    def _sympystr(self, printer: Any) -> str:
+        return f"{self.letter}_{self.activation}{chr(39) * self.order}({printer.stringify(self.args, ', ')})"
+
+    def _latex(self, printer: Any, exp: str | None = None) -> str:
+        symbol = f"{self.letter}_{{\\mathrm{{{self.activation}}}}}" + "'" * self.order
+        symbol = symbol if exp is None else f"{{{symbol}}}^{{{exp}}}"
+        return f"{symbol}\\left({', '.join(map(printer.doprint, self.args))}\\right)"
 
     def fdiff(self, argindex: int = 1) -> Expr:
         """The named derivative in the first argument; sympy's unevaluated one in the others."""
@@ -92,7 +98,8 @@ class _Uniform(_Named):
 
 @lru_cache(maxsize=4096)
 def _class(kind: Any, name: str, order: int = 0) -> Any:
-    return type(f"{kind.letter}_{name}" + "'" * order, (kind,), {"activation": name, "order": order})
+    prefix = {0: "", 1: "d"}.get(order, f"d{order}")
+    return type(f"{prefix}{kind.letter}_{name}", (kind,), {"activation": name, "order": order})
 
 
 @dataclass(frozen=True)
@@ -133,12 +140,6 @@ def _at(expression: Expr, **values: Expr) -> Expr:
 
     named = symbols()._asdict()
     return expression.subs({named[name]: value for name, value in values.items()}, simultaneous=True)
-
-
-def local_forms(op: Nonlinear) -> LocalForms:
-    """The local maps of an activation node."""
-    function: Any = op.function
-    return LocalForms(activation(function))
 
 
 def uniform_c(name: str, c: Expr, order: int = 0) -> Expr:

@@ -31,10 +31,11 @@ from qcmap.architecture import (
     Sum,
     refuse_without_maps,
 )
-from qcmap.errors import ArchitectureError
-from qcmap.symbolic._local import Expr, local_forms, uniform_c
+from qcmap.errors import ArchitectureError, ArgumentError
+from qcmap.symbolic._activations import resolved
+from qcmap.symbolic._local import Expr, LocalForms, uniform_c
 from qcmap.symbolic._shares import Share, exact, expression, shares_of
-from qcmap.symbolic._weights import channel_counts
+from qcmap.symbolic._weights import channel_counts, refuse_unmapped
 
 
 class Pair(NamedTuple):
@@ -49,7 +50,17 @@ class Pair(NamedTuple):
     @property
     def m(self) -> Expr:
         """The m value, c sqrt(q1 q2)."""
-        return self.c * sympy.sqrt(self.q1) * sympy.sqrt(self.q2)
+        return self.c * middle(self.q1, self.q2)
+
+    @property
+    def same(self) -> bool:
+        """Whether both inputs have the same values here, so that c stays 1."""
+        return self.c == 1 and self.q1 == self.q2 and self.mean1 == self.mean2
+
+
+def middle(q1: Expr, q2: Expr) -> Expr:
+    """sqrt(q1 q2), without a root where the two are the same."""
+    return q1 if q1 == q2 else sympy.sqrt(q1) * sympy.sqrt(q2)
 
 
 def start_symbols() -> tuple[Expr, Expr, Expr]:
@@ -59,7 +70,12 @@ def start_symbols() -> tuple[Expr, Expr, Expr]:
 
 
 def gate_symbols(name: str) -> tuple[Expr, Expr]:
-    """The values of a gating variable for the two inputs: positive symbols ``name`` and ``name'``."""
+    """The values of a gating variable for the two inputs: positive symbols ``name`` and ``name'``.
+
+    Raises `ArchitectureError` for the names of the inputs' values.
+    """
+    if name in ("c", "q", "q1", "q2"):
+        raise ArchitectureError(name, "a gating variable cannot be called like an input value", "rename it")
     return sympy.Symbol(name, positive=True), sympy.Symbol(f"{name}'", positive=True)
 
 
@@ -86,11 +102,12 @@ class SymbolicMaps:
     ) -> None:
         refuse_without_maps(arch)
         self.arch, self.uniform = arch, uniform
+        self.forms = {name: LocalForms(act) for name, act in resolved(arch).items()}
         symbols = start_symbols()
         one = sympy.Integer(1)
-        first = symbols[1] if q1 is None else sympy.sympify(q1)
-        second = sympy.sympify(q2) if q2 is not None else symbols[2] if q1 is None else first
-        given = symbols[0] if c is None else sympy.sympify(c)
+        first = symbols[1] if q1 is None else _size("q1", q1)
+        second = _size("q2", q2) if q2 is not None else symbols[2] if q1 is None else first
+        given = symbols[0] if c is None else _cosine(c)
         self.start = Pair(given, one, one) if uniform else Pair(given, first, second)
         rules: dict[type[Op], Callable[[Node, list[Pair]], Pair]] = {
             **dict.fromkeys(OPS.values(), _unchanged),
@@ -110,11 +127,13 @@ class SymbolicMaps:
     def _affine(self, node: Node, values: list[Pair]) -> Pair:
         assert isinstance(node.op, Affine)
         (v,), op, zero = values, node.op, sympy.Integer(0)
+        if self.uniform:
+            refuse_unmapped(node)
         if self.uniform or (op.weight_variance == 1 and op.bias_variance == 0):
             return v._replace(mean1=zero, mean2=zero)
         a, b = constant(op.weight_variance), constant(op.bias_variance)
         q1, q2 = a * v.q1 + b, a * v.q2 + b
-        c = v.c if b == 0 else (a * v.m + b) / sympy.sqrt(q1 * q2)
+        c = v.c if b == 0 or v.same else (a * v.m + b) / middle(q1, q2)
         return Pair(c, q1, q2, zero, zero)
 
     def _nonlinear(self, node: Node, values: list[Pair]) -> Pair:
@@ -122,7 +141,7 @@ class SymbolicMaps:
         (v,) = values
         if self.uniform:
             return v._replace(c=uniform_c(node.op.name, v.c), mean1=sympy.Integer(0), mean2=sympy.Integer(0))
-        forms = local_forms(node.op)
+        forms = self.forms[node.op.name]
         q1, q2 = forms.second_moment(v.q1), forms.second_moment(v.q2)
         return Pair(forms.c_map(v.c, v.q1, v.q2), q1, q2, forms.mean(v.q1), forms.mean(v.q2))
 
@@ -158,9 +177,9 @@ class SymbolicMaps:
                 node.id, "a layer norm of a network input has no C map, since the input's channel mean is not known",
                 "put an affine layer before it",
             )  # fmt: skip
-        if v.mean1 == 0 and v.mean2 == 0:
+        if v.same or (v.mean1 == 0 and v.mean2 == 0):
             return Pair(v.c, one, one, zero, zero)
-        norm = sympy.sqrt((v.q1 - v.mean1**2) * (v.q2 - v.mean2**2))
+        norm = middle(v.q1 - v.mean1**2, v.q2 - v.mean2**2)
         return Pair(sympy.cancel((v.m - v.mean1 * v.mean2) / norm), one, one, zero, zero)
 
     def _gate(self, node: Node, values: list[Pair]) -> Pair:
@@ -170,6 +189,20 @@ class SymbolicMaps:
             return v
         means = (None if mean is None else g * mean for g, mean in zip((g1, g2), v[3:], strict=True))
         return Pair(v.c, g1**2 * v.q1, g2**2 * v.q2, *means)
+
+
+def _size(name: str, value: Any) -> Expr:
+    given = sympy.sympify(value)
+    if given.is_number and not (given.is_finite and given.is_positive):
+        raise ArgumentError(name, f"q values are positive and finite, not {value}", "check the inputs")
+    return given
+
+
+def _cosine(value: Any) -> Expr:
+    given = sympy.sympify(value)
+    if given.is_number and not (given.is_real and abs(given) <= 1):
+        raise ArgumentError("c", f"c values lie in [-1, 1], not {value}", "check the inputs")
+    return given
 
 
 def constant(value: Any) -> Expr:
@@ -192,9 +225,10 @@ def _combined(values: list[Pair], shares: list[Expr], mean_shares: list[Expr], *
     if uniform:
         return Pair(total([v.c for v in values]), sympy.Integer(1), sympy.Integer(1), *means)
     q1, q2 = total([v.q1 for v in values]), total([v.q2 for v in values])
-    if all(v.c == values[0].c and v.q1 == values[0].q1 and v.q2 == values[0].q2 for v in values):
+    alike = all(v.c == values[0].c and v.q1 == values[0].q1 and v.q2 == values[0].q2 for v in values)
+    if alike or all(v.same for v in values):
         return Pair(values[0].c, q1, q2, *means)
-    return Pair(total([v.m for v in values]) / sympy.sqrt(q1 * q2), q1, q2, *means)
+    return Pair(total([v.m for v in values]) / middle(q1, q2), q1, q2, *means)
 
 
 def only_output(arch: Architecture, target: str | None) -> str:

@@ -14,10 +14,11 @@ from numpy.typing import ArrayLike, NDArray
 from qcmap.architecture import Architecture, Nonlinear, Weight
 from qcmap.errors import ArchitectureError, ArgumentError, NumericalError
 from qcmap.symbolic._envelope import AlgebraicNumber, envelope
-from qcmap.symbolic._parts import log_of
+from qcmap.symbolic._parts import finite_exp, log_of
 from qcmap.symbolic._plan import Plan
 from qcmap.symbolic._polynomial import ONE, SlopePolynomial, without_divisors
 from qcmap.symbolic._slopes import Factors
+from qcmap.symbolic._weights import refuse_unmapped
 
 if TYPE_CHECKING:
     import sympy
@@ -56,6 +57,8 @@ class MaximalSlope:
             raise ArchitectureError(
                 architecture.name, "it has no nonlinear layer, so every slope is 1", "add an activation"
             )
+        for node in architecture.nodes:
+            refuse_unmapped(node)
         self.architecture, self._q = architecture, q
 
     @cached_property
@@ -84,7 +87,7 @@ class MaximalSlope:
         NumericalError
             If mu(psi) exceeds the largest float; `log` does not.
         """
-        return _finite_exp(self.log(log_of(psi)), "mu")
+        return finite_exp(self.log(log_of(psi)), "mu")
 
     def derivative(self, psi: ArrayLike) -> Array:
         """mu'(psi), for finite psi >= 1 of any shape; at a crossing of candidates, that of one of them.
@@ -93,7 +96,7 @@ class MaximalSlope:
         """
         s = log_of(psi)
         log, slope = self._largest(s)
-        return _finite_exp(log + np.log(slope) - s, "mu'")
+        return slope * finite_exp(log - s, "mu'")
 
     @overload
     def inverse(self, zeta: float) -> float: ...
@@ -220,18 +223,13 @@ class MaximalSlope:
         return {"architecture": self.architecture.name, "maximal_slope": str(self), "candidates": rows}
 
 
-def _finite_exp(logs: Array, what: str) -> Array:
-    if logs.size and logs.max() > 709.78:
-        raise NumericalError("mu", f"{what}(psi) = exp({logs.max():.6g}) overflows", "use mu.log(log(psi))")
-    return np.exp(logs)
-
-
 def maximal_slope(arch: Architecture, *, q: Mapping[str, Weight] | None = None) -> MaximalSlope:
     """The maximal slope function of an architecture (DKS, section 17), for equal q values or the given ones.
 
     Raises
     ------
     ArchitectureError
-        If the architecture has no nonlinear layer.
+        If the architecture has no nonlinear layer, an op without a C map, or biases of positive variance (then slopes
+        fall below 1, and a part of a network may be steeper than all of it).
     """
     return MaximalSlope(arch, q)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from qcmap.errors import ArgumentError
+from qcmap.errors import ArgumentError, NumericalError
 from qcmap.symbolic._shares import Share, text
 
 if TYPE_CHECKING:
@@ -39,6 +39,13 @@ def log_of(psi: ArrayLike) -> Array:
             "psi", f"slopes are defined for finite psi >= 1, not {values[bad].flat[0]}", "C'(1) >= 1 whenever C(0) = 0"
         )
     return np.log(values)
+
+
+def finite_exp(logs: Array, what: str) -> Array:
+    """exp(logs); raises `NumericalError` where that exceeds the largest float."""
+    if logs.size and logs.max() > 709.78:
+        raise NumericalError(what, f"{what}(psi) = exp({logs.max():.6g}) overflows", f"use {what}.log(log(psi))")
+    return np.exp(logs)
 
 
 def digest(kind: bytes, parts: Iterable[bytes]) -> bytes:

@@ -9,17 +9,18 @@ a polynomial is folded over its means, the innermost first, and equality is that
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qcmap.architecture import Weight
 from qcmap.errors import ArgumentError
-from qcmap.symbolic._parts import Powers, digest, log_of, product_text, slope_symbol, sum_text
+from qcmap.symbolic._parts import Powers, digest, finite_exp, log_of, product_text, slope_symbol, sum_text
 from qcmap.symbolic._shares import Share, expression, identity, is_rational, number, shares_of
 
 if TYPE_CHECKING:
@@ -124,10 +125,12 @@ class SlopePolynomial:
             If psi is below 1 or not finite, or a slope has no value.
         ArchitectureError
             If a weight is symbolic.
+        NumericalError
+            If p(psi) exceeds the largest float; `log` does not.
         """
         if isinstance(psi, Mapping):
-            return np.exp(self.log({name: log_of(value) for name, value in psi.items()}))
-        return np.exp(self.log(log_of(psi)))
+            return finite_exp(self.log({name: log_of(value) for name, value in psi.items()}), "p")
+        return finite_exp(self.log(log_of(psi)), "p")
 
     def log(self, s: Array | Mapping[str, Array]) -> Array:
         """The logarithm of p(exp(s)), for s of any shape: no overflow, whatever the depth."""
@@ -155,9 +158,16 @@ class SlopePolynomial:
     ) -> T:
         """Fold the polynomial: ``product`` takes powers and (value of mean, exponent), ``mean`` (share, value)."""
         values: dict[Mean, T] = {}
+        # A value goes after its last use: texts of deeply nested means are long.
+        uses = Counter(m for mean in self._means for _, polynomial in mean.terms for m, _ in polynomial.factors)
+        uses.update(m for m, _ in self.factors)
+
+        def taken(inner: Mean) -> T:
+            uses[inner] -= 1
+            return values[inner] if uses[inner] else values.pop(inner)
 
         def at(polynomial: SlopePolynomial) -> T:
-            return product(polynomial.powers, [(values[inner], e) for inner, e in polynomial.factors])
+            return product(polynomial.powers, [(taken(inner), e) for inner, e in polynomial.factors])
 
         for inner in self._means:
             values[inner] = mean([(share, at(polynomial)) for share, polynomial in inner.terms])
@@ -176,6 +186,16 @@ class SlopePolynomial:
                 continue
             done.setdefault(stack.pop())
         return tuple(done)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the means one after the other, by position, so that nesting of any depth does not recurse."""
+        position = {mean: k for k, mean in enumerate(self._means)}
+
+        def flat(polynomial: SlopePolynomial) -> tuple[Powers, tuple[tuple[int, int], ...]]:
+            return polynomial.powers, tuple((position[mean], e) for mean, e in polynomial.factors)
+
+        means = [[(share, flat(polynomial)) for share, polynomial in mean.terms] for mean in self._means]
+        return _unpickled, (means, flat(self))
 
     @property
     def expr(self) -> sympy.Expr:
@@ -280,6 +300,18 @@ def mean_polynomial(terms: list[tuple[Share, SlopePolynomial]]) -> SlopePolynomi
     """The polynomial that is one mean of these terms."""
     terms.sort(key=lambda term: (-term[1].degree, term[1].label, identity(term[0]), term[1].digest))
     return SlopePolynomial(factors=((Mean(tuple(terms)), 1),))
+
+
+def _unpickled(means: list[list[tuple[Share, Any]]], whole: Any) -> SlopePolynomial:
+    made: list[Mean] = []
+
+    def at(powers: Powers, factors: tuple[tuple[int, int], ...]) -> SlopePolynomial:
+        return SlopePolynomial(powers, tuple((made[k], e) for k, e in factors))
+
+    for terms in means:
+        made.append(Mean(tuple((share, at(*flat)) for share, flat in terms)))
+        _ = made[-1].digest  # from the inside out, without recursion
+    return at(*whole)
 
 
 K = TypeVar("K", str, Mean)

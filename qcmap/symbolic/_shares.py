@@ -41,7 +41,7 @@ def simplest(value: float) -> Fraction:
     result = Fraction(terms.pop())
     while terms:
         result = terms.pop() + 1 / result
-    return result
+    return Fraction(round(exact * result.denominator), result.denominator)
 
 
 def shares_of(weights: Sequence[Weight]) -> list[Share]:
@@ -63,20 +63,15 @@ def _exact_shares(weights: tuple[Weight, ...]) -> tuple[Share, ...]:
     import sympy
 
     simplify: Any = sympy.simplify
-    given = [sympy.sympify(weight if hasattr(weight, "free_symbols") else _rational(weight)) for weight in weights]
+    given = [expression(exact(weight)) for weight in weights]
     total = simplify(sympy.Add(*given))
     return tuple(_plain(weight if total == 1 else simplify(weight / total)) for weight in given)
 
 
-def _rational(weight: Any) -> Any:
-    import sympy
-
-    fraction = simplest(float(weight))
-    return sympy.Rational(fraction.numerator, fraction.denominator)
-
-
 def _plain(share: Any) -> Share:
-    """A sympy rational as a fraction; other expressions as they are."""
+    """A sympy rational or Float as a fraction; other expressions as they are."""
+    if share.is_Float:
+        return simplest(float(share))
     return Fraction(int(share.p), int(share.q)) if share.is_Rational else share
 
 

@@ -14,6 +14,7 @@ from typing import Literal
 
 from qcmap.architecture import Affine, Architecture, Concat, Node, Nonlinear, Sum, Weight
 from qcmap.errors import ArchitectureError, ArgumentError
+from qcmap.symbolic._activations import resolved
 from qcmap.symbolic._polynomial import ONE, SlopePolynomial, mean_of, mean_polynomial, slope
 from qcmap.symbolic._shares import exact
 from qcmap.symbolic._weights import mean_weights, q_value, refuse_unmapped
@@ -57,6 +58,8 @@ def slope_polynomial(
     """
     if layers not in _NAMES:
         raise ArgumentError("layers", f"it must be one of {', '.join(_NAMES)}, not {layers!r}", "use layers='shared'")
+    if layers == "activation":
+        resolved(arch)  # two activations of one name would share a slope
     above, below = subnetwork_ends(arch, source, target)
     return Factors(arch, _NAMES[layers], q).along(below, above)
 
@@ -100,7 +103,8 @@ class Factors:
         if isinstance(op, Nonlinear):
             return slope(self.name(node))
         if isinstance(op, (Sum, Concat)) and parent >= 0:
-            branches = [self.along(u, parent) for u in self.arch.predecessors[v]]
+            known = {parent: ONE}
+            branches = [self._product(u, known) for u in self.arch.predecessors[v]]
             return mean_of(mean_weights(self.arch, v, self.q), branches)
         if isinstance(op, Affine) and op.bias_variance != 0 and self.q is not None:
             # m becomes weight_variance * m + bias_variance, and c = m / q, so C' = weight_variance * q_in / q_out.
@@ -111,8 +115,17 @@ class Factors:
 
     def along(self, below: int, above: int) -> SlopePolynomial:
         """p(above -> below), the product of the factors of the dominators strictly under ``above``."""
-        result = ONE
-        for v in self.arch.dominators.chain(below, above):
+        return self._product(below, {above: ONE})
+
+    def _product(self, below: int, known: dict[int, SlopePolynomial]) -> SlopePolynomial:
+        """The product of the factors from ``below`` up to the first dominator with a known one; all are kept."""
+        chain: list[int] = []
+        while below not in known:
+            chain.append(below)
+            below = self.parent[below]
+        result = known[below]
+        for v in reversed(chain):
             if self.factor[v] is not ONE:
                 result = result * self.factor[v]
+            known[v] = result
         return result

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from qcmap.architecture import OPS, Algebra, Architecture, Concat, Input, Node, Nonlinear, Op, Sum
 from qcmap.errors import ArchitectureError, ArgumentError, NumericalError
-from qcmap.symbolic._shares import Share, expression, is_rational, shares_of
+from qcmap.symbolic._shares import Share, expression, is_rational, number, shares_of
 from qcmap.symbolic._slopes import subnetwork_ends
 from qcmap.symbolic._weights import mean_weights, refuse_unmapped
 
@@ -63,7 +63,7 @@ class _Curvatures:
             elif isinstance(node.op, (Sum, Concat)):
                 self.total.append(sum(s * self.total[u] for s, u in zip(_shares(arch, v), sources, strict=True)))
             else:
-                self.total.append(self.total[above] + isinstance(node.op, Nonlinear))
+                self.total.append(self.total[above] + int(isinstance(node.op, Nonlinear)))
 
 
 def curvature(arch: Architecture, source: str | None = None, target: str | None = None) -> sympy.Expr:
@@ -167,6 +167,8 @@ class MaximalC0:
 
         def mapped(node: Node, values: list[Any]) -> Any:
             assert isinstance(node.op, Nonlinear)
+            if isinstance(local, Mapping) and node.op.name not in local:
+                raise ArgumentError("local", f"it has no map for {node.op.name}", f"{node.id} needs one")
             return (local[node.op.name] if isinstance(local, Mapping) else local)(values[0])
 
         def mixed(node: Node, values: list[Any]) -> Any:
@@ -174,7 +176,7 @@ class MaximalC0:
             if parent[v] < 0:
                 return zero
             exact = hasattr(zero, "free_symbols")
-            shares = [expression(share) if exact else float(share) for share in _shares(arch, v)]
+            shares = [expression(share) if exact else number(share) for share in _shares(arch, v)]
             return sum(share * value for share, value in zip(shares, values, strict=True))
 
         def same(node: Node, values: list[Any]) -> Any:

@@ -27,8 +27,8 @@ from qcmap.architecture import (
     Sum,
 )
 from qcmap.errors import ArchitectureError, NumericalError
-from qcmap.symbolic._local import Expr, local_forms, uniform_c
-from qcmap.symbolic._maps import Pair, SymbolicMaps, constant, gate_symbols, only_output
+from qcmap.symbolic._local import Expr, uniform_c
+from qcmap.symbolic._maps import Pair, SymbolicMaps, constant, gate_symbols, middle, only_output
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class TangentKernel:
         return f"${sympy.latex(self.total)}$"
 
     def to_dict(self) -> dict[str, object]:
-        """The terms and their sum as strings that sympy reads."""
+        """The terms and their sum as text."""
         return {"terms": {node: str(term) for node, term in self.terms.items()}, "total": str(self.total)}
 
 
@@ -71,6 +71,8 @@ def tangent_kernel(
     ------
     ArchitectureError
         As `c_map`, and for affine layers that share their parameters.
+    NumericalError
+        Where it is infinite: at c = 1 behind an activation that jumps.
     """
     shared = [node.op.parameters for node in arch.nodes if isinstance(node.op, Affine) and node.op.parameters]
     if len(set(shared)) < len(shared):
@@ -82,7 +84,7 @@ def tangent_kernel(
     maps = SymbolicMaps(arch, c, q1, q2, uniform=uniform)
     rates = _backward(maps, end)
     terms = {
-        node.id: maps.values[node.id].m * rate
+        node.id: _finite(maps.values[node.id].m * rate, maps, node.id)
         for node, rate in zip(arch.nodes, rates, strict=True)
         if isinstance(node.op, Affine) and rate != 0
     }
@@ -114,9 +116,13 @@ def c_derivative(
     name = only_output(arch, target)
     rates, start, end = _backward(maps, arch.index[name]), maps.start, maps.values[name]
     rate = sympy.Add(*(rates[arch.index[source]] for source in arch.inputs))
-    result = rate * sympy.sqrt(start.q1) * sympy.sqrt(start.q2) / (sympy.sqrt(end.q1) * sympy.sqrt(end.q2))
-    if result.has(sympy.zoo, sympy.nan, sympy.oo):
-        raise NumericalError(name, "the slope of its C map is infinite there", "ask for c below 1")
+    return _finite(rate * middle(start.q1, start.q2) / middle(end.q1, end.q2), maps, name)
+
+
+def _finite(result: Expr, maps: SymbolicMaps, node: str) -> Expr:
+    """The expression; raises `NumericalError` if it is infinite, which it can be where c is a number."""
+    if maps.start.c.is_number and result.has(sympy.zoo, sympy.nan, sympy.oo):
+        raise NumericalError(node, "the slope of a C map is infinite there", "ask for c below 1")
     return result
 
 
@@ -173,8 +179,8 @@ def _nonlinear(maps: SymbolicMaps, node: Node, inputs: list[Pair]) -> list[Expr]
     if maps.uniform:
         return [uniform_c(node.op.name, v.c, 1)]
     out = maps.values[node.id]
-    slope = local_forms(node.op).c_map(v.c, v.q1, v.q2, order=1)
-    return [sympy.sqrt(out.q1 * out.q2) / sympy.sqrt(v.q1 * v.q2) * slope]
+    slope = maps.forms[node.op.name].c_map(v.c, v.q1, v.q2, order=1)
+    return [middle(out.q1, out.q2) / middle(v.q1, v.q2) * slope]
 
 
 def _mixed(maps: SymbolicMaps, node: Node, inputs: list[Pair]) -> list[Expr]:
@@ -192,7 +198,7 @@ def _layer_norm(maps: SymbolicMaps, node: Node, inputs: list[Pair]) -> list[Expr
         return [sympy.Integer(1)]
     assert v.mean1 is not None, node  # else the walk forward has raised
     assert v.mean2 is not None, node
-    return [1 / sympy.sqrt((v.q1 - v.mean1**2) * (v.q2 - v.mean2**2))]
+    return [1 / middle(v.q1 - v.mean1**2, v.q2 - v.mean2**2)]
 
 
 def _gate(maps: SymbolicMaps, node: Node, inputs: list[Pair]) -> list[Expr]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from qcmap.architecture import Affine, Architecture, BatchNorm, Multiply, Node, Sum, Weight, is_symbolic
 from qcmap.errors import ArchitectureError
+from qcmap.symbolic._shares import exact, expression
 
 
 def channel_counts(arch: Architecture, v: int) -> tuple[Weight, ...]:
@@ -33,13 +34,18 @@ def mean_weights(arch: Architecture, v: int, q: Mapping[str, Weight] | None = No
     """The weights with which a sum or concatenation averages the slopes of its branches, up to their sum.
 
     The squared weights of a sum (DKS, equation 13) or the channel counts of a concatenation (equation 9), each times
-    the q value of its branch: w_i^2 q_i (section 21.3, footnote 10, which prints w_1^2 in each term). ``q`` maps node
+    the q value of its branch: w_i^2 q_i (section 21.3, footnote 10, which prints q_i in each term). ``q`` maps node
     ids to q values; equal ones, which drop out, if left out.
     """
     node = arch.nodes[v]
     op = node.op
     weights = tuple(weight**2 for weight in op.weights) if isinstance(op, Sum) else channel_counts(arch, v)
-    return weights if q is None else tuple(w * q_value(q, name) for w, name in zip(weights, node.inputs, strict=True))
+    if q is None:
+        return weights
+    sizes = [q_value(q, name) for name in node.inputs]
+    if any(hasattr(size, "free_symbols") for size in sizes):
+        return tuple(expression(exact(w)) * expression(exact(size)) for w, size in zip(weights, sizes, strict=True))
+    return tuple(w * size for w, size in zip(weights, sizes, strict=True))
 
 
 def q_value(q: Mapping[str, Weight], name: str) -> Weight:

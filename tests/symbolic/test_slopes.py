@@ -1,6 +1,9 @@
 """Slope polynomials and the maximal slope function, against enumeration of subnetworks and paths."""
 
+import copy
 import math
+import pickle
+import time
 
 import numpy as np
 import pytest
@@ -8,7 +11,7 @@ import sympy as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qcmap.architecture import Affine, Architecture, Builder, Input, Node, Nonlinear, zoo
+from qcmap.architecture import Affine, Architecture, Builder, Input, Node, Nonlinear, check, zoo
 from qcmap.errors import ArchitectureError, ArgumentError, NumericalError, QCMapError
 from qcmap.symbolic import maximal_slope, slope_polynomial
 from tests import oracles
@@ -420,3 +423,398 @@ def test_presentation():
     assert polynomial.to_dict() == {"polynomial": "psi^3", "degree": 3}
     assert str(slope_polynomial(zoo.mlp(3), "input", "input")) == "1"
     assert str(polynomial**2) == "psi^6"
+
+
+# --- every op, adversarially -----------------------------------------------------------------------------------------
+
+
+@st.composite
+def every_op(draw, *, max_nodes=10, max_inputs=3, activations=("tanh", "relu"), sums=True):
+    """A random graph with every op that has a slope; weights of sums are small integers, not normalized.
+
+    It keeps no rule of independence: slopes do not ask for it. Without ``sums`` every mean is a concatenation.
+    """
+    b = Builder("every op")
+    width = {b.input(channels=draw(st.integers(1, 3))): 0 for _ in range(draw(st.integers(1, max_inputs)))}
+    width = {name: b._nodes[name].op.channels for name in width}
+    kinds = ["affine", "conv", "activation", "activation", "activation", "concat", "scale", "gate", "unary"]
+    for _ in range(draw(st.integers(1, max_nodes))):
+        ids = list(width)
+        pick = st.sampled_from(ids[-3:]) | st.sampled_from(ids)
+        kind, x = draw(st.sampled_from([*kinds, "sum", "sum", "sum"] if sums else kinds)), draw(pick)
+        if kind == "affine":
+            channels = draw(st.integers(1, 3))
+            width[b.affine(x, channels, weight_variance=draw(st.sampled_from([1.0, 2.0])))] = channels
+        elif kind == "conv":
+            kernel, stride = draw(st.sampled_from([((3, 3), 2), ((5, 5), 1), ((1, 1), 3)]))
+            width[b.affine(x, 2, kernel=kernel, stride=stride)] = 2
+        elif kind == "activation":
+            width[b.activation(x, draw(st.sampled_from(activations)))] = width[x]
+        elif kind == "scale":
+            width[b.scale(x, draw(st.sampled_from([-2.0, 0.3, 7.0])))] = width[x]
+        elif kind == "gate":
+            width[b.gate(x, draw(st.sampled_from(["g", "h"])))] = width[x]
+        elif kind == "unary":
+            ops = {
+                "norm": b.layer_norm, "max": lambda y: b.max_pool(y, (3, 3), stride=2, padding=1),
+                "mean": b.mean_pool, "weighted": b.weighted_mean_pool,
+            }  # fmt: skip
+            width[ops[draw(st.sampled_from(sorted(ops)))](x)] = width[x]
+        elif kind == "concat":
+            branches = [x, *draw(st.lists(pick, min_size=0, max_size=2))]
+            width[b.concat(branches)] = sum(width[y] for y in branches)
+        else:
+            same = st.sampled_from([y for y in ids if width[y] == width[x]])
+            branches = [x, *draw(st.lists(same, min_size=0, max_size=3))]
+            weights = [draw(st.integers(-3, 3)) for _ in branches]
+            weights[0] = weights[0] or 2
+            width[b.sum(branches, weights)] = width[x]
+    last = list(width)[-1]
+    width[b.activation(last, activations[0])] = width[last]
+    used = {u for node in b._nodes.values() for u in node.inputs}
+    sinks = [name for name in width if name not in used]
+    outputs = [b.output(name) if draw(st.booleans()) else name for name in sinks]
+    return b.build(outputs)
+
+
+def every_slope(arch):
+    """The distinct slope polynomials of all subnetworks, by enumeration."""
+    found = {tuple(sorted(oracles.slope_by_paths(arch, u, v).items())) for u, v in oracles.subnetworks(arch)}
+    return [dict(items) for items in found]
+
+
+@given(arch=every_op(), psi=st.sampled_from(PSIS) | st.floats(1, 100))
+def test_every_op_by_enumeration(arch, psi):
+    mu, slopes = maximal_slope(arch), every_slope(arch)
+    values = [oracles.evaluate(slope, psi) for slope in slopes]
+    want = max(values)
+    assert close(mu(psi), want, 1e-12)
+    assert close(mu([psi, 1.0])[0], want, 1e-12)
+    assert close(max(c.polynomial(psi) for c in mu.candidates), want, 1e-12)
+    assert close(mu.log(math.log(psi)) + 1, MP.log(want) + 1, 1e-13)
+    # At a crossing the derivative is that of one of those that are largest.
+    rates = [
+        oracles.evaluate({d - 1: c * d for d, c in slope.items() if d}, psi)
+        for slope, value in zip(slopes, values, strict=True)
+        if value > want * (1 - MP.mpf("1e-12"))
+    ]
+    for got in (mu.derivative(psi), mu.derivative([psi, psi])[1]):
+        assert min(abs(MP.mpf(float(got)) - rate) for rate in rates) <= 1e-11 * max(rates)
+
+
+@given(arch=every_op(), psi=st.lists(st.sampled_from(PSIS) | st.floats(1, 1e6), min_size=2, max_size=6))
+def test_vectorised_calls_are_scalar_calls(arch, psi):
+    mu = maximal_slope(arch)
+    psi = np.array(psi)
+    for function in (mu, mu.candidates[0].polynomial, mu.candidates[-1].polynomial):
+        np.testing.assert_allclose(function(psi), [float(function(x)) for x in psi], rtol=1e-14)
+        np.testing.assert_array_equal(function(psi[:, None]).ravel(), function(psi))
+    np.testing.assert_allclose(mu.log(np.log(psi)), [float(mu.log(np.log(x))) for x in psi], rtol=1e-14, atol=1e-300)
+    positive = psi[psi > 1]
+    np.testing.assert_allclose(mu.derivative(positive), [float(mu.derivative(x)) for x in positive], rtol=1e-13)
+
+
+@given(arch=every_op(max_nodes=8), s=st.sampled_from([1e-12, 1e-6, 5.0, 8.99, 9.01, 700.0, 1e4]))
+def test_logarithms_do_not_overflow(arch, s):
+    """log mu(exp s) to 1e-14, relatively: also where it is tiny, and far above the largest float."""
+    want = max(MP.log(oracles.evaluate(slope, MP.exp(MP.mpf(s)))) for slope in every_slope(arch))
+    mu = maximal_slope(arch)
+    for got in (mu.log(s), mu.log([s, 2 * s])[0]):
+        assert abs(MP.mpf(float(got)) - want) <= 1e-14 * want
+
+
+@given(arch=every_op(max_nodes=8), zeta=st.sampled_from([1 + 1e-12, 1 + 1e-9, 1.3, 1e8, 1e100, 1e300]))
+def test_inverse_of_every_op(arch, zeta):
+    """psi = exp(s), and s is right to a few roundings: psi to (2 + 3 s) of them."""
+    mu, slopes = maximal_slope(arch), every_slope(arch)
+    psi = mu.inverse(zeta)
+    low, high = MP.zero, MP.log(MP.mpf(zeta))
+    for _ in range(110):
+        middle = (low + high) / 2
+        above = max(oracles.evaluate(slope, MP.exp(middle)) for slope in slopes) >= MP.mpf(zeta)
+        low, high = (low, middle) if above else (middle, high)
+    assert abs(psi - MP.exp(high)) <= 2.3e-16 * MP.exp(high) * (2 + 3 * high)
+    several = mu.inverse(np.array([[zeta, 1.5], [2.0, 1e9]]))
+    assert several.shape == (2, 2)
+    assert several.tolist() == [[psi, mu.inverse(1.5)], [mu.inverse(2.0), mu.inverse(1e9)]]
+    assert mu.inverse([zeta]).shape == (1,)
+    assert mu.inverse(np.array([])).shape == (0,)
+
+
+@pytest.mark.parametrize("zeta", [[1.5, 1.0], [math.nan], [[2.0], [math.inf]], ["2", "x"], [None], True])
+def test_inverse_of_arrays_out_of_range(zeta):
+    with pytest.raises(ArgumentError) as error:
+        maximal_slope(zoo.mlp(3)).inverse(zeta)
+    complete(error.value)
+
+
+@given(data=st.data())
+def test_relabelling_gives_the_same_candidates(data):
+    arch = data.draw(every_op())
+    moved, names = data.draw(relabelled(arch))
+    for u, v in oracles.subnetworks(arch):
+        a, b = slope_polynomial(arch, u, v), slope_polynomial(moved, names[u], names[v])
+        assert a == b
+        assert (hash(a), a.digest, str(a), a.degree) == (hash(b), b.digest, str(b), b.degree)
+    # Equal polynomials may be factored differently; which one stands for both is up to the order.
+    one, other = ({c.polynomial.coefficients for c in maximal_slope(x).candidates} for x in (arch, moved))
+    assert one == other
+
+
+def test_the_derivative_at_one_is_that_of_a_subnetwork_that_bends():
+    """At psi = 1 all slopes are 1, also that of an output without nonlinear layers; mu has the largest derivative."""
+    b = Builder()
+    x = b.input("x", channels=2)
+    flat = b.affine(x, 2)
+    steep = b.activation(b.concat([x]), "tanh")
+    mu = maximal_slope(b.build([flat, steep]))
+    assert float(mu.derivative(1.0)) == 1
+    assert mu.derivative([1.0, 1.0]).tolist() == [1, 1]
+
+
+def test_a_polynomial_that_overflows_is_an_error():
+    with pytest.raises(NumericalError):
+        slope_polynomial(zoo.mlp(1000))(3.0)
+
+
+def test_biases_with_q_values_are_no_candidates():
+    """With biases slopes are below 1, so a factor is no smaller than the product, and leaves do not serve."""
+    b = Builder()
+    x = b.input("x", channels=2)
+    for _ in range(2):
+        x = b.activation(b.affine(x, 2, bias_variance=0.5), "tanh")
+    arch = b.build([x])
+    mu = maximal_slope(arch, q={node.id: 1.0 + node.id.startswith("affine") for node in arch.nodes})
+    for use in (lambda: mu(1.5), lambda: mu.candidates, lambda: mu.expr, lambda: str(mu), lambda: mu.pieces):
+        with pytest.raises(ArchitectureError) as error:
+            use()
+        assert error.value.subject == "affine1"
+
+
+@pytest.mark.parametrize("weight", [1e200, 1e-200])
+def test_weights_beyond_the_range_of_squares(weight):
+    """Only their ratio matters; an error that names the node would do as well."""
+    b = Builder()
+    x = b.input("x", channels=2)
+    arch = b.build([b.sum([b.activation(x, "tanh"), x], [weight, weight], name="join")])
+    for use in (lambda: slope_polynomial(arch)(3.0), lambda: maximal_slope(arch)(3.0) - 1):
+        try:
+            value = float(use())
+        except ArchitectureError:
+            continue
+        assert value == pytest.approx(2)
+
+
+def similar_blocks(order):
+    """Two blocks in a row whose texts agree in the first 80 characters and more."""
+    b = Builder()
+    x = b.input("x", channels=1)
+    for first, second in order:
+        chain = [x]
+        for _ in range(9):
+            chain.append(b.activation(chain[-1], "tanh"))
+        x = b.sum(chain[1:], [7.0, 5.0, first, second, 3.0, 3.0, 3.0, 3.0, 3.0])
+    return b.build([x])
+
+
+def test_blocks_that_agree_in_their_first_characters():
+    numbers = [(1.0, 2.0), (2.0, 1.0), (1.5, math.sqrt(2.75)), (0.5, math.sqrt(4.75))]
+    one = slope_polynomial(similar_blocks(numbers))
+    assert len({mean.label for mean, _ in one.factors}) == 1
+    assert len(one.factors) == 4
+    for order in ([3, 2, 1, 0], [1, 0, 3, 2], [2, 3, 0, 1]):
+        other = slope_polynomial(similar_blocks([numbers[k] for k in order]))
+        assert one == other
+        assert (hash(one), str(one), one.expr) == (hash(other), str(other), other.expr)
+        assert one.divides(other)
+    assert slope_polynomial(similar_blocks(numbers[:3])) != slope_polynomial(similar_blocks(numbers[1:]))
+
+
+@given(data=st.data())
+def test_means_of_similar_blocks_in_any_order(data):
+    from qcmap.symbolic._polynomial import mean_of
+
+    numbers = [(1.0, 2.0), (2.0, 1.0), (1.5, math.sqrt(2.75))]
+    blocks = [slope_polynomial(similar_blocks([pair])) for pair in numbers]
+    weights = data.draw(st.lists(st.sampled_from([1, 2]), min_size=3, max_size=3))
+    order = data.draw(st.permutations(range(3)))
+    one = mean_of(weights, blocks)
+    other = mean_of([weights[k] for k in order], [blocks[k] for k in order])
+    assert one == other
+    assert str(one) == str(other)
+
+
+# --- size ------------------------------------------------------------------------------------------------------------
+
+
+def u_net(levels):
+    """Nested skips around a chain: no node but the input dominates a decoder's."""
+    b = Builder("U-net")
+    entries = [b.input("x", channels=1)]
+    for _ in range(levels):
+        entries.append(b.activation(entries[-1], "tanh"))
+    h = entries[-1]
+    for entry in reversed(entries[:-1]):
+        h = b.sum([b.activation(h, "tanh"), entry])
+    return b.build([h])
+
+
+def densenet(layers):
+    """Each layer's map is concatenated to all before: blocks of different weights in a row."""
+    b = Builder("densenet")
+    x = b.input("x", channels=4)
+    for _ in range(layers):
+        x = b.concat([x, b.activation(b.affine(x, 4), "tanh")])
+    return b.build([x])
+
+
+def joined_at_the_end(layers):
+    """One concatenation of all layers of a chain."""
+    b = Builder("joined at the end")
+    maps = [b.input("x", channels=4)]
+    for _ in range(layers):
+        maps.append(b.activation(b.affine(maps[-1], 4), "tanh"))
+    return b.build([b.concat(maps)])
+
+
+def nested_value(levels, psi):
+    value = MP.one
+    for _ in range(levels):
+        value = (value * psi**2 + 1) / 2
+    return value
+
+
+@pytest.mark.parametrize("levels", [1, 2, 4000])
+def test_u_nets_do_not_recurse(levels):
+    arch = u_net(levels)
+    polynomial, again = slope_polynomial(arch), slope_polynomial(u_net(levels))
+    assert polynomial == again
+    assert hash(polynomial) == hash(again)
+    assert polynomial.degree == 2 * levels
+    assert polynomial.is_rational
+    assert polynomial.slopes == ("psi",)
+    psi = MP.mpf(1001) / 1000
+    assert close(polynomial(1.001), nested_value(levels, psi), 1e-11)
+    assert str(polynomial).count("(") == levels
+    mu = maximal_slope(arch)
+    # The encoder, the first way up of the decoder after it, and every subnetwork that ends at a decoder's activation.
+    assert float(mu(1.001)) >= float(polynomial(1.001))
+    assert float(mu(mu.inverse(1.5))) == pytest.approx(1.5, rel=1e-12)
+
+
+def test_texts_of_u_nets_take_linear_memory():
+    """The text has some 20 characters a level; making it must not keep the texts of all inner means."""
+    import tracemalloc
+
+    peaks = []
+    for levels in (500, 1000, 2000):
+        polynomial = slope_polynomial(u_net(levels))
+        tracemalloc.start()
+        assert len(str(polynomial)) > 15 * levels
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[2] < 3 * peaks[1]
+
+
+@pytest.mark.slow
+def test_a_u_net_of_20_000_levels():
+    arch = u_net(20_000)
+    polynomial = slope_polynomial(arch)
+    assert polynomial == slope_polynomial(arch)
+    assert close(polynomial(1.001), nested_value(20_000, MP.mpf(1001) / 1000), 1e-10)
+    assert maximal_slope(arch).inverse(1.5) > 1
+
+
+def test_u_net_coefficients():
+    coefficients = slope_polynomial(u_net(150)).coefficients
+    assert len(coefficients) == 301
+    assert sum(coefficients) == 1
+    # A path leaves the chain at level k with probability 2^-(k + 1).
+    assert all(coefficients[2 * k] * 2 ** (k + 1) == 1 for k in range(1, 150))
+
+
+@pytest.mark.parametrize("make", [u_net, densenet])
+def test_deep_polynomials_are_copied_and_pickled(make):
+    polynomial = slope_polynomial(make(600))
+    assert pickle.loads(pickle.dumps(polynomial)) == polynomial
+    assert copy.deepcopy(polynomial) == polynomial
+
+
+def test_densenet_slopes():
+    polynomial = slope_polynomial(densenet(300))
+    value = MP.one
+    for k in range(1, 301):
+        value *= (MP.mpf(11) / 10 + k) / (1 + k)
+    assert close(polynomial(1.1), value, 1e-12)
+    mu = maximal_slope(densenet(300))
+    last = value / (MP.mpf(11) / 10 + 300) * 301 * MP.mpf(11) / 10
+    assert close(mu(1.1), max(value, last), 1e-12)
+
+
+def test_time_of_one_concatenation_of_a_long_chain():
+    """One mean of 500 branches along a chain: dominators of neighbours are not walked again and again."""
+    times = []
+    for layers in (125, 250, 500):
+        start = time.process_time()
+        assert slope_polynomial(joined_at_the_end(layers)).degree == layers
+        times.append(time.process_time() - start)
+    assert times[2] < 0.2 or times[2] < 3 * times[1]
+
+
+def test_candidates_of_a_u_net():
+    """Every decoder activation that is not followed by the end is no leaf: 1 + levels candidates, in linear time."""
+    mu = maximal_slope(u_net(400))
+    assert all(c.polynomial.degree <= 800 for c in mu._undivided)
+    assert close(max(float(c.polynomial(1.01)) for c in mu._undivided), MP.mpf(float(mu(1.01))), 1e-12)
+
+
+def residual(blocks, weights=lambda k: (0.6, 0.8)):
+    """A residual network of valid wiring: five nodes a block."""
+    b = Builder("residual")
+    x = b.affine(b.input("x", channels=4), 4)
+    for k in range(blocks):
+        x = b.sum([b.affine(b.activation(b.affine(b.layer_norm(x), 4), "tanh"), 4), x], weights(k))
+    return b.build([x])
+
+
+@pytest.mark.slow
+def test_a_residual_network_of_100_000_nodes():
+    import tracemalloc
+
+    arch = residual(20_000)
+    assert not [v for v in check(arch) if v.severity == "error"]
+    tracemalloc.start()
+    mu = maximal_slope(arch)
+    assert str(slope_polynomial(arch)) == "(0.36 psi + 0.64)^20000"
+    assert mu.inverse(1.5) == pytest.approx(1 + math.expm1(math.log(1.5) / 19_999.6) / 0.36, rel=1e-6)
+    assert {str(c.polynomial) for c in mu._undivided} == {"psi (0.36 psi + 0.64)^19999", "(0.36 psi + 0.64)^20000"}
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2**30
+
+
+def test_blocks_of_different_weights_take_linear_memory():
+    """Twice as many distinct blocks take about twice the memory, not four times."""
+    import tracemalloc
+
+    peaks = []
+    for blocks in (150, 300):
+        arch = residual(blocks, lambda k: (math.sqrt(1 / (k + 2)), math.sqrt(1 - 1 / (k + 2))))
+        assert arch.dominators.leaves
+        tracemalloc.start()
+        assert len(maximal_slope(arch)._undivided) >= 1
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 3 * peaks[0]
+
+
+@pytest.mark.slow
+def test_a_chain_of_1_000_000_nodes():
+    nodes = [Node("x", Input(1))]
+    for k in range(1_000_000):
+        nodes.append(Node(f"a{k}", Nonlinear("tanh") if k % 2 else Affine(1), (nodes[-1].id,)))
+    arch = Architecture("chain", tuple(nodes), (nodes[-1].id,))
+    assert check(arch) == []
+    mu = maximal_slope(arch)
+    assert str(slope_polynomial(arch)) == str(mu) == "psi^500000"
+    assert mu.inverse(1.5) == pytest.approx(1.5 ** (1 / 500_000), rel=1e-15)

@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from theory_checks import graphs, oracles, registry
+from theory_checks import graphs, oracles, propagation, registry
 from theory_checks.cli import main
 from theory_checks.registry import Check, Outcome, Tally
 
-REQUIRED = {f"dks-{number:02d}" for number in (5, 6, 8, 12, 15, 16, 26, 27, 30, 31, 32, 37, 45)}
+REQUIRED = {
+    f"dks-{number:02d}"
+    for number in (3, 5, 6, 7, 8, 10, 12, 13, 15, 16, 26, 27, 28, 29, 30, 31, 32, 33, 36, 37, 39, 45, 55)
+}
 
 
 @pytest.mark.parametrize("key", registry.load())
@@ -164,6 +167,30 @@ def test_oracle_series_agrees_with_the_closed_form():
     c = mp.mpf("0.37")
     want = (mp.sqrt(1 - c * c) + (mp.pi - mp.acos(c)) * c) / mp.pi
     assert abs(oracles.normalised(oracles.ACTIVATIONS["relu"], 0.37, 2.0, 0.3) - want) < mp.mpf(10) ** -15
+
+
+@oracles.precise
+def test_closed_kernels_agree_with_the_series():
+    for name in ("relu", "erf", "sin", "square"):
+        phi, kernel = oracles.ACTIVATIONS[name], propagation.KERNELS[name]
+        derivative = oracles.Oracle(phi.slope, mp.diff, phi.kinks)
+        for c, q1, q2 in ((0.3, 0.7, 1.9), (-0.2, 1.3, 1.3), (1.0, 0.8, 0.8)):
+            q1, q2 = mp.mpf(q1), mp.mpf(q2)
+            m = mp.mpf(c) * mp.sqrt(q1 * q2)
+            assert abs(kernel.value(m, q1, q2) - oracles.correlated(phi, c, q1, q2)) < mp.mpf(10) ** -14
+            assert abs(kernel.slope(m, q1, q2) - oracles.correlated(derivative, c, q1, q2)) < mp.mpf(10) ** -14
+        assert abs(kernel.mean(mp.mpf(0.7)) - oracles.hermite(phi, 0.7, 1)[0]) < mp.mpf(10) ** -14
+
+
+@oracles.precise
+def test_rate_of_the_walk_is_a_difference_quotient():
+    arch = graphs.varied(
+        graphs.random_network(np.random.default_rng(4)), np.random.default_rng(5), ("erf", "cos", "relu"), uneven=True
+    )
+    step, (start, end) = mp.mpf(10) ** -10, (arch.inputs[0], arch.outputs[0])
+    rate = propagation.propagate(arch, 0.4, 1.0, 1.3)[end].rate
+    up, down = (propagation.propagate(arch, 0.4, 1.0, 1.3, source=start, nudge=s * step)[end].m for s in (1, -1))
+    assert abs((up - down) / (2 * step) - rate) < mp.mpf(10) ** -15
 
 
 def test_brute_force_on_a_diamond():
