@@ -36,8 +36,8 @@ class _Commands(click.Group):
 def main() -> None:
     """What a network's wiring does to geometry, gradients and learning.
 
-    ARCH is a zoo call: mlp, resnet_v2 or wide_resnet, with arguments after a colon, such as
-    resnet_v2:depth=50,residual_weight=0.2236 or mlp:depth=100,activation=softplus. Or it is an
+    ARCH is a zoo call: mlp, resnet_v2, wide_resnet, densenet, unet, two_towers or multi_head, with arguments after a
+    colon, such as resnet_v2:depth=50,residual_weight=0.2236 or mlp:depth=100,activation=softplus. Or it is an
     architecture file, such as network.yaml or network.json.
     """
 

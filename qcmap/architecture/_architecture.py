@@ -156,7 +156,7 @@ class Architecture:
         body = (self.nodes[v] for v in sorted(needed) if v > first)
         return Architecture(f"{self.name}[{source}:{target}]", (head, *body), (target,))
 
-    def substitute(self, **values: Weight) -> Architecture:
+    def substitute(self, /, **values: Weight) -> Architecture:
         """The same architecture with numbers (or expressions) in place of symbols of these names.
 
         A gate becomes a multiplication by the value of its variable.
@@ -171,8 +171,8 @@ class Architecture:
     def normalized(self) -> Rewrite:
         """The architecture with normalized sums and without scalar multipliers, and what was changed.
 
-        Steps 4 and 5 of DKS, section 21.2: multiplications by constants go, and the weights of each sum are divided by
-        the root of the sum of their squares.
+        Steps 4 and 5 of DKS, section 21.2: multiplications by constants go (so the branches of a sum may count
+        differently than before), and the weights of each sum are divided by the root of the sum of their squares.
         """
         return normalized(self)
 

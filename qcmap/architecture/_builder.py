@@ -50,6 +50,12 @@ class Builder:
         if name is None:
             self._count[op.kind] += 1
             name = f"{op.kind}{self._count[op.kind]}"
+        if not isinstance(name, str) or not name:
+            raise ArchitectureError(str(name), f"a node's id is a text, not {name!r}", "give it a name")
+        if isinstance(inputs, str) or not isinstance(inputs, Sequence) or not all(isinstance(x, str) for x in inputs):
+            raise ArchitectureError(
+                name, f"it reads a list of node ids, not {inputs!r}", "give what builder methods return"
+            )
         if name in self._nodes:
             raise ArchitectureError(name, f"{self.name} already has a node with this id", "give it another name")
         for source in inputs:
@@ -96,7 +102,8 @@ class Builder:
 
     def sum(self, x: Sequence[str], weights: Sequence[Weight] | None = None, *, name: str | None = None) -> str:
         """A weighted sum; without weights, the normalized sum with equal ones, 1/sqrt(n)."""
-        given = (1 / math.sqrt(max(len(x), 1)),) * len(x) if weights is None else tuple(weights)
+        count = len(x) if isinstance(x, Sequence) else 1
+        given = (1 / math.sqrt(max(count, 1)),) * count if weights is None else as_tuple(weights)
         return self.add(Sum(given), x, name)
 
     def concat(self, x: Sequence[str], *, name: str | None = None) -> str:

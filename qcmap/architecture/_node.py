@@ -45,7 +45,7 @@ class Algebra(Generic[V]):
 
 def unknown_node(owner: str, name: str, known: Iterable[str]) -> ArchitectureError:
     """The error for an id that is no node, with the nearest ids."""
-    near = difflib.get_close_matches(name, list(known)[:10_000], n=3)
+    near = difflib.get_close_matches(str(name), list(known)[:10_000], n=3)
     hint = f"did you mean {' or '.join(near)}?" if near else "name an existing node"
     return ArchitectureError(owner, f"there is no node {name!r}", hint)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeAlias
 
 from qcmap.architecture._values import (
+    OWN_SYMBOLS,
     Locations,
     check_channels,
     check_number,
@@ -149,6 +150,15 @@ class Nonlinear(Op):
     function: str | Named
     kind: ClassVar[str] = "activation"
 
+    def validate(self, node: str, inputs: int) -> None:
+        """The function must be a name, or have one."""
+        if not (isinstance(self.function, str) or isinstance(getattr(self.function, "name", None), str)):
+            raise ArchitectureError(
+                node,
+                f"{self.function!r} is not the name of an activation",
+                "give a name, or qcmap.activation(...) of it",
+            )
+
     @property
     def name(self) -> str:
         """The activation's name."""
@@ -166,6 +176,8 @@ class Sum(Op):
 
     def validate(self, node: str, inputs: int) -> None:
         """One finite weight for each input, not all zero."""
+        if not isinstance(self.weights, tuple):
+            raise ArchitectureError(node, f"weights are one number a branch, not {self.weights!r}", "give a list")
         if len(self.weights) != inputs:
             raise ArchitectureError(
                 node, f"a sum has one weight for each branch, but got {len(self.weights)} for {inputs}",
@@ -262,9 +274,13 @@ class Gate(Op):
     kind: ClassVar[str] = "gate"
 
     def validate(self, node: str, inputs: int) -> None:
-        """The name must be an identifier, since formulas use it as a symbol."""
-        if not (isinstance(self.name, str) and self.name.isidentifier()):
-            raise ArchitectureError(node, f"{self.name!r} cannot name a gating variable", "use letters and digits")
+        """The name must be an identifier that formulas do not use, since it becomes a symbol."""
+        if not (isinstance(self.name, str) and self.name.isidentifier()) or self.name in OWN_SYMBOLS:
+            raise ArchitectureError(
+                node,
+                f"{self.name!r} cannot name a gating variable",
+                f"use letters and digits, but not {', '.join(sorted(OWN_SYMBOLS))}",
+            )
 
 
 @dataclass(frozen=True, slots=True)

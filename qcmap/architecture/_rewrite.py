@@ -62,20 +62,30 @@ def substituted(arch: Architecture, values: Mapping[str, Weight]) -> Architectur
             known = ", ".join(arch.symbols) or "none"
             raise ArchitectureError(arch.name, f"it has no symbol {name!r}", f"its symbols: {known}")
 
+    # Exact values stay exact; a float makes floats.
+    exact = all(hasattr(given, "free_symbols") for given in values.values())
+
     def number(field: str, value: Any) -> Any:
         if isinstance(value, tuple):
             return tuple(number(field, item) for item in value)
         if not is_symbolic(value):
             return value
         # By name: a symbol with assumptions is not equal to the plain symbol that its name would make.
-        result = value.subs({s: values[s.name] for s in value.free_symbols if s.name in values})
+        try:
+            result = value.subs({s: values[s.name] for s in value.free_symbols if s.name in values})
+        except (TypeError, ValueError, AttributeError) as error:
+            raise ArchitectureError(arch.name, f"{values} are not numbers ({error})", "give numbers") from error
         if is_symbolic(result) or not result.is_extended_real:
             # What is no real number stays as it is, for the op's own check to refuse.
             return result
-        return int(result) if field == "channels" and result.is_integer else float(result)
+        if field == "channels" and result.is_integer:
+            return int(result)
+        return result if exact and not result.is_Float else float(result)
 
     def changed(op: Op) -> Op:
         if isinstance(op, Gate):
+            if op.name in values and values[op.name] == 0:
+                raise ArchitectureError(op.name, "a closed gate lets nothing pass", "take out the nodes behind it")
             return Scale(values[op.name]) if op.name in values else op
         if not any(map(is_symbolic, _constants(op))):
             return op

@@ -11,6 +11,7 @@ from qcmap.architecture._node import Node
 from qcmap.architecture._ops import (
     Affine,
     BatchNorm,
+    Concat,
     Gate,
     Input,
     LayerNorm,
@@ -23,9 +24,9 @@ from qcmap.architecture._ops import (
     Sum,
 )
 from qcmap.architecture._rewrite import is_normalized, squares_sum
-from qcmap.architecture._sources import Facts
+from qcmap.architecture._sources import Facts, raw_maps
 from qcmap.architecture._values import is_symbolic
-from qcmap.errors import ArchitectureError
+from qcmap.errors import ActivationError, ArchitectureError
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def _unnormalized(facts: Facts, node: Node) -> str | None:
     if is_normalized(node.op):
         return None
     total = squares_sum(node.op)
-    found = str(total) if is_symbolic(total) else f"{float(total):.6g}"
+    found = str(total) if is_symbolic(total) else f"{float(total):.12g}"
     return f"the squares of its weights add up to {found}, not to 1 (DKS, section 17.3)"
 
 
@@ -101,6 +102,19 @@ def _mean_unknown(facts: Facts, node: Node) -> str | None:
     if origin is None or not isinstance(facts.arch[origin].op, Input):
         return None
     return f"it reads the input {origin!r}, whose channel mean is not known (DKS, section 19.2)"
+
+
+def _unknown_activation(facts: Facts, node: Node) -> str | None:
+    from qcmap.activations import activation
+
+    assert isinstance(node.op, Nonlinear)
+    if not isinstance(node.op.function, str):
+        return None
+    try:
+        activation(node.op.function)
+    except ActivationError as error:
+        return f"no activation is called {node.op.function!r}, {error.remedy} (DKS, section 21.1)"
+    return None
 
 
 def _dependent_parameters(facts: Facts, node: Node) -> str | None:
@@ -151,12 +165,14 @@ RULES: tuple[Rule, ...] = (
         "consecutive-activations", Nonlinear, _follows_activation,
         "fuse the two into one activation, as qcmap.symbolic.fused(arch) does",
     ),
+    Rule("known-activation", Nonlinear, _unknown_activation, "give a name of the catalogue or an Activation"),
     Rule("known-channel-mean", LayerNorm, _mean_unknown, "put an affine layer before it"),
     Rule("independent-parameters", Affine, _dependent_parameters, "give it parameters of its own"),
     Rule("delta-initialization", Affine, _spread_filter, "use init='delta'"),
     Rule("unit-variance", Affine, _other_variance, "use weight_variance=1 and bias_variance=0"),
     Rule("unit-input-q", Input, _input_q, "normalize its location vectors (per-location normalization)"),
     Rule("aligned-locations", Sum, _misaligned, "give its branches the same strides and paddings"),
+    Rule("aligned-locations", Concat, _misaligned, "give its branches the same strides and paddings"),
     Rule(
         "no-scalar-multiplier", Scale,
         _always("a multiplication by a constant changes q values (DKS, section 21.1)"),
@@ -195,7 +211,7 @@ def refuse_without_maps(arch: Architecture) -> None:
     An activation may read a network input, which then stands for the output of an affine layer, as in a subnetwork
     (DKS, section 7.3).
     """
-    raw = Facts(arch).raw
+    raw = raw_maps(arch)
     for violation in check(arch):
         origin = raw[arch[violation.node].inputs[0]] if violation.rule == "affine-before-activation" else None
         if violation.rule in _MAPS_NEED or (origin is not None and not isinstance(arch[origin].op, Input)):

@@ -30,6 +30,20 @@ def _joined(node: Node, values: list[IntSet]) -> IntSet:
     return result
 
 
+def raw_maps(arch: Architecture) -> dict[str, str | None]:
+    """For each node, a raw node (no output of an affine layer) that it is a linear function of, or None."""
+
+    def passed(node: Node, values: list[str | None]) -> str | None:
+        return next((value for value in values if value is not None), None)
+
+    rules = {
+        **dict.fromkeys(OPS.values(), passed),
+        **dict.fromkeys(_RAW, lambda node, values: node.id),
+        Affine: lambda node, values: None,
+    }
+    return arch.fold(Algebra("raw maps", rules))
+
+
 class Facts:
     """What the rules ask of an architecture, each computed once."""
 
@@ -50,16 +64,7 @@ class Facts:
     @cached_property
     def raw(self) -> dict[str, str | None]:
         """For each node, a raw node that it is a linear function of, or None."""
-
-        def passed(node: Node, values: list[str | None]) -> str | None:
-            return next((value for value in values if value is not None), None)
-
-        rules = {
-            **dict.fromkeys(OPS.values(), passed),
-            **dict.fromkeys(_RAW, lambda node, values: node.id),
-            Affine: lambda node, values: None,
-        }
-        return self.arch.fold(Algebra("raw maps", rules))
+        return raw_maps(self.arch)
 
     @cached_property
     def _sources(self) -> dict[str, IntSet]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from numbers import Integral
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from qcmap.errors import ArchitectureError
 
@@ -33,17 +33,35 @@ def as_tuple(value: object) -> tuple[int, ...]:
 
 def check_channels(value: object, node: str) -> None:
     """Raise unless the value is a positive integer, symbolic or not known."""
-    if value is not None and not is_symbolic(value):
+    if is_symbolic(value):
+        check_symbols(value, node, "channel count")
+    elif value is not None:
         check_positive(value, "channels", node)
+
+
+OWN_SYMBOLS = frozenset({"c", "q", "q1", "q2", "psi"})
+"""What formulas call the inputs' values and the slope."""
+
+
+def check_symbols(value: Any, node: str, what: str) -> None:
+    """Raise for an expression that is not real, or that uses one of the names of formulas."""
+    if value.is_real is False:
+        raise ArchitectureError(node, f"a {what} is real, but {value} is not", "give a real expression")
+    for name in map(str, value.free_symbols):
+        if name in OWN_SYMBOLS or name.startswith("psi_"):
+            raise ArchitectureError(node, f"formulas have a symbol {name} of their own", "call yours differently")
 
 
 def check_number(value: object, node: str, what: str, *, least: float = -math.inf, strict: bool = False) -> None:
     """Raise unless the value is symbolic, or a finite number of at least (or strictly above) ``least``."""
-    if (type(value) is float and least < value < math.inf) or is_symbolic(value):
+    if type(value) is float and least < value < math.inf:
+        return
+    if is_symbolic(value):
+        check_symbols(value, node, what)
         return
     try:
         number = math.nan if isinstance(value, (str, bytes)) else float(value)  # pyright: ignore[reportArgumentType]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
         raise ArchitectureError(

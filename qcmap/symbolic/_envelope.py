@@ -16,13 +16,14 @@ from functools import cached_property, reduce
 from typing import TYPE_CHECKING, Any
 
 from qcmap.errors import ArchitectureError, NumericalError
-from qcmap.symbolic._polynomial import SlopePolynomial, common_factor, quotient
+from qcmap.symbolic._algebra import common_factor, quotient
+from qcmap.symbolic._polynomial import SlopePolynomial
 
 if TYPE_CHECKING:
     import flint
     import sympy
 
-_MOST_WORK = 100_000_000
+_MOST_WORK = 30_000_000
 """Pairs of polynomials times their degree to the third: up to here comparing them takes some ten seconds at most."""
 _PRECISIONS = (64, 256, 1024, 4096, 16384)
 
@@ -72,7 +73,7 @@ class AlgebraicNumber:
         return make(sympy.Poly(list(reversed(self.coefficients)), unknown), self.index)
 
     def __str__(self) -> str:
-        return f"{float(self):.12g}" if len(self.coefficients) > 3 else str(self.expr)
+        return f"~{float(self):.12g}" if len(self.coefficients) > 3 else str(self.expr)
 
     def _repr_latex_(self) -> str:
         import sympy

@@ -129,10 +129,15 @@ class LocalForms:
         return _class(_Correlation, self.act.name, order)(c, q1, q2)
 
     def _known(self, what: str) -> Expr:
-        try:
-            return getattr(self.act.closed_forms, what)
-        except ActivationError:
-            return None
+        return _closed(self.act, what)
+
+
+@lru_cache(maxsize=1024)
+def _closed(act: Activation, what: str) -> Expr:
+    try:
+        return getattr(act.closed_forms, what)
+    except ActivationError:
+        return None
 
 
 def _at(expression: Expr, **values: Expr) -> Expr:
@@ -140,6 +145,14 @@ def _at(expression: Expr, **values: Expr) -> Expr:
 
     named = symbols()._asdict()
     return expression.subs({named[name]: value for name, value in values.items()}, simultaneous=True)
+
+
+def readable(expression: Expr) -> str:
+    """The expression as a string that sympy reads: derivatives as functions called dC_tanh, d2C_tanh, ..."""
+    plain: Any = sympy.Function
+    return str(
+        expression.replace(lambda e: isinstance(e, _Named) and e.order, lambda e: plain(type(e).__name__)(*e.args))
+    )
 
 
 def uniform_c(name: str, c: Expr, order: int = 0) -> Expr:

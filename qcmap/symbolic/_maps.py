@@ -9,7 +9,7 @@ a gate multiplies by its variable, pooling is the identity.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import sympy
 
@@ -31,52 +31,12 @@ from qcmap.architecture import (
     Sum,
     refuse_without_maps,
 )
-from qcmap.errors import ArchitectureError, ArgumentError
+from qcmap.errors import ArchitectureError
 from qcmap.symbolic._activations import resolved
 from qcmap.symbolic._local import Expr, LocalForms, uniform_c
+from qcmap.symbolic._pair import Pair, cosine, gate_symbols, middle, refuse_depth, size, start_symbols
 from qcmap.symbolic._shares import Share, exact, expression, shares_of
 from qcmap.symbolic._weights import channel_counts, refuse_unmapped
-
-
-class Pair(NamedTuple):
-    """What a pair of inputs becomes at a node, in sympy; the channel means are None where not known."""
-
-    c: Expr
-    q1: Expr
-    q2: Expr
-    mean1: Expr | None = None
-    mean2: Expr | None = None
-
-    @property
-    def m(self) -> Expr:
-        """The m value, c sqrt(q1 q2)."""
-        return self.c * middle(self.q1, self.q2)
-
-    @property
-    def same(self) -> bool:
-        """Whether both inputs have the same values here, so that c stays 1."""
-        return self.c == 1 and self.q1 == self.q2 and self.mean1 == self.mean2
-
-
-def middle(q1: Expr, q2: Expr) -> Expr:
-    """sqrt(q1 q2), without a root where the two are the same."""
-    return q1 if q1 == q2 else sympy.sqrt(q1) * sympy.sqrt(q2)
-
-
-def start_symbols() -> tuple[Expr, Expr, Expr]:
-    """The symbols c, q1, q2 of a network's input: c real, q1 and q2 positive."""
-    real: Any = sympy.Symbol("c", real=True)
-    return real, sympy.Symbol("q1", positive=True), sympy.Symbol("q2", positive=True)
-
-
-def gate_symbols(name: str) -> tuple[Expr, Expr]:
-    """The values of a gating variable for the two inputs: positive symbols ``name`` and ``name'``.
-
-    Raises `ArchitectureError` for the names of the inputs' values.
-    """
-    if name in ("c", "q", "q1", "q2"):
-        raise ArchitectureError(name, "a gating variable cannot be called like an input value", "rename it")
-    return sympy.Symbol(name, positive=True), sympy.Symbol(f"{name}'", positive=True)
 
 
 class SymbolicMaps:
@@ -90,28 +50,57 @@ class SymbolicMaps:
         Expressions for the inputs' values, the symbols of `start_symbols` if left out; q2 is q1 if only that is given.
     uniform
         All q values are 1 and activations are shaped (Q(1) = 1, C(0) = 0), so that each has a C map of c alone.
+    stepwise
+        Give what comes out of each activation symbols of its own, c_id, q1_id, q2_id, so that no expression grows with
+        depth; `definitions` says what they stand for.
+
+    Attributes
+    ----------
+    values
+        The pair (c, q1, q2) at every node.
+    definitions
+        Pairs (symbol, expression) in the order in which they can be evaluated, as `sympy.cse` gives them; empty unless
+        ``stepwise``.
 
     Raises
     ------
     ArchitectureError
-        For correlated branches of a sum, a fan-in convolution, an op without maps, a layer norm of an input.
+        For correlated branches of a sum, a fan-in convolution, an op without maps, a layer norm of an input; for more
+        than 100 activations on one path, unless ``stepwise``.
     """
 
     def __init__(
-        self, arch: Architecture, c: Expr = None, q1: Expr = None, q2: Expr = None, *, uniform: bool = False
+        self,
+        arch: Architecture,
+        c: Expr = None,
+        q1: Expr = None,
+        q2: Expr = None,
+        *,
+        uniform: bool = False,
+        stepwise: bool = False,
     ) -> None:
         refuse_without_maps(arch)
-        self.arch, self.uniform = arch, uniform
+        self.arch, self.uniform, self.stepwise = arch, uniform, stepwise
+        self.definitions: list[tuple[Expr, Expr]] = []
+        if not (stepwise or (uniform and c == 1)):
+            refuse_depth(arch)
         self.forms = {name: LocalForms(act) for name, act in resolved(arch).items()}
         symbols = start_symbols()
         one = sympy.Integer(1)
-        first = symbols[1] if q1 is None else _size("q1", q1)
-        second = _size("q2", q2) if q2 is not None else symbols[2] if q1 is None else first
-        given = symbols[0] if c is None else _cosine(c)
+        first = symbols[1] if q1 is None else size("q1", q1)
+        second = size("q2", q2) if q2 is not None else symbols[2] if q1 is None else first
+        given = symbols[0] if c is None else cosine(c)
         self.start = Pair(given, one, one) if uniform else Pair(given, first, second)
+        free = q1 is None and q2 is None and not uniform
+
+        def started(node: Node, values: list[Pair]) -> Pair:
+            assert isinstance(node.op, Input)
+            own = constant(node.op.q)
+            return Pair(given, own, own) if free and own != 1 else self.start
+
         rules: dict[type[Op], Callable[[Node, list[Pair]], Pair]] = {
             **dict.fromkeys(OPS.values(), _unchanged),
-            Input: lambda node, values: self.start,
+            Input: started,
             Affine: self._affine,
             Nonlinear: self._nonlinear,
             Sum: self._sum,
@@ -140,10 +129,27 @@ class SymbolicMaps:
         assert isinstance(node.op, Nonlinear)
         (v,) = values
         if self.uniform:
-            return v._replace(c=uniform_c(node.op.name, v.c), mean1=sympy.Integer(0), mean2=sympy.Integer(0))
+            zero = sympy.Integer(0)
+            return self._step(node, v._replace(c=uniform_c(node.op.name, v.c), mean1=zero, mean2=zero))
         forms = self.forms[node.op.name]
         q1, q2 = forms.second_moment(v.q1), forms.second_moment(v.q2)
-        return Pair(forms.c_map(v.c, v.q1, v.q2), q1, q2, forms.mean(v.q1), forms.mean(v.q2))
+        return self._step(node, Pair(forms.c_map(v.c, v.q1, v.q2), q1, q2, forms.mean(v.q1), forms.mean(v.q2)))
+
+    def _step(self, node: Node, v: Pair) -> Pair:
+        """The values of an activation, or symbols for those that are no numbers."""
+        if not self.stepwise:
+            return v
+
+        def named(what: str, value: Expr, **assumptions: bool) -> Expr:
+            if not value.free_symbols and not value.has(sympy.Function):
+                return value
+            symbol: Any = sympy.Symbol(f"{what}_{node.id}", **assumptions)
+            self.definitions.append((symbol, value))
+            return symbol
+
+        q1 = named("q1", v.q1, positive=True)
+        q2 = q1 if v.q2 == v.q1 else named("q2", v.q2, positive=True)
+        return Pair(named("c", v.c, real=True), q1, q2, v.mean1, v.mean2)
 
     def shares(self, node: Node) -> tuple[list[Expr], list[Expr]]:
         """The factors with which a sum or concatenation adds its branches' m values, and their channel means."""
@@ -189,20 +195,6 @@ class SymbolicMaps:
             return v
         means = (None if mean is None else g * mean for g, mean in zip((g1, g2), v[3:], strict=True))
         return Pair(v.c, g1**2 * v.q1, g2**2 * v.q2, *means)
-
-
-def _size(name: str, value: Any) -> Expr:
-    given = sympy.sympify(value)
-    if given.is_number and not (given.is_finite and given.is_positive):
-        raise ArgumentError(name, f"q values are positive and finite, not {value}", "check the inputs")
-    return given
-
-
-def _cosine(value: Any) -> Expr:
-    given = sympy.sympify(value)
-    if given.is_number and not (given.is_real and abs(given) <= 1):
-        raise ArgumentError("c", f"c values lie in [-1, 1], not {value}", "check the inputs")
-    return given
 
 
 def constant(value: Any) -> Expr:

@@ -13,10 +13,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from qcmap.architecture import Architecture, Nonlinear, Weight
 from qcmap.errors import ArchitectureError, ArgumentError, NumericalError
+from qcmap.symbolic._algebra import without_divisors
 from qcmap.symbolic._envelope import AlgebraicNumber, envelope
 from qcmap.symbolic._parts import finite_exp, log_of
 from qcmap.symbolic._plan import Plan
-from qcmap.symbolic._polynomial import ONE, SlopePolynomial, without_divisors
+from qcmap.symbolic._polynomial import ONE, SlopePolynomial
 from qcmap.symbolic._slopes import Factors
 from qcmap.symbolic._weights import refuse_unmapped
 
@@ -66,8 +67,16 @@ class MaximalSlope:
         return Plan(self.architecture, self._q)
 
     def log(self, s: ArrayLike) -> Array:
-        """Log mu(exp s) for s >= 0 of any shape: no overflow at any depth."""
+        """Log mu(exp s) for finite s >= 0 of any shape: no overflow at any depth.
+
+        Raises
+        ------
+        ArgumentError
+            If s is below 0 or not finite.
+        """
         values = np.asarray(s, dtype=np.float64)
+        if not (np.isfinite(values) & (values >= 0)).all():
+            raise ArgumentError("s", f"log psi is a finite number of at least 0, not {s!r}", "give log(psi), psi >= 1")
         return self._largest(values)[0]
 
     def _largest(self, s: Array) -> tuple[Array, Array]:
@@ -90,7 +99,7 @@ class MaximalSlope:
         return finite_exp(self.log(log_of(psi)), "mu")
 
     def derivative(self, psi: ArrayLike) -> Array:
-        """mu'(psi), for finite psi >= 1 of any shape; at a crossing of candidates, that of one of them.
+        """mu'(psi), for finite psi >= 1 of any shape; at a crossing of candidates, the larger one's, from the right.
 
         Raises as a call does.
         """
@@ -197,9 +206,16 @@ class MaximalSlope:
         return polynomials[0] if len(polynomials) == 1 else sympy.Max(*polynomials)
 
     def argmax(self, psi: float) -> Candidate:
-        """A candidate that attains the maximum at psi >= 1 (the first one listed, if several do)."""
+        """The subnetwork that attains the maximum at one psi >= 1; of several, one that grows fastest."""
         s = log_of(psi)
-        return max(self.candidates, key=lambda candidate: float(candidate.polynomial.log(s)))
+        if s.ndim:
+            raise ArgumentError("psi", f"it must be one number, not {psi!r}", "ask for one psi after the other")
+        arch, node = self.architecture, self._plan.largest(float(s))[2]
+        known = next((c for c in self.__dict__.get("candidates", ()) if c.target == arch.nodes[node].id), None)
+        if known is not None:
+            return known
+        top = arch.dominators.chain(node)[-1]
+        return Candidate(arch.nodes[top].id, arch.nodes[node].id, Factors(arch, q=self._q).along(node, top))
 
     def __str__(self) -> str:
         polynomials = [str(candidate.polynomial) for candidate in self.candidates]

@@ -101,7 +101,8 @@ class Plan:
     def largest(self, s: float) -> tuple[float, float, int]:
         """The largest log p(exp s) over all subnetworks, its derivative in s, and the node where it is attained."""
         logs, slopes = self.logs(s)
-        anchor, count, node = max(self.ends, key=lambda end: logs[end[0]] + end[1] * s)
+        # Of equal slopes the one that grows fastest, so that at psi = 1 the derivative is that from the right.
+        anchor, count, node = max(self.ends, key=lambda end: (logs[end[0]] + end[1] * s, slopes[end[0]] + end[1]))
         return logs[anchor] + count * s, slopes[anchor] + count, node
 
     def largest_at(self, s: Array) -> tuple[Array, Array]:
@@ -122,8 +123,8 @@ class Plan:
                 logs[k], slopes[k] = base + gain, rate + slope
         best, rates = np.full(s.shape, -math.inf), np.zeros(s.shape)
         for anchor, count, _ in self.ends:
-            here = logs[anchor] + count * s
-            rates = np.where(here > best, slopes[anchor] + count, rates)
+            here, rate = logs[anchor] + count * s, slopes[anchor] + count
+            rates = np.where((here > best) | ((here == best) & (rate > rates)), rate, rates)
             best = np.maximum(best, here)
         return best, rates
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,10 +18,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from qcmap.architecture import Weight
 from qcmap.errors import ArgumentError
 from qcmap.symbolic._parts import Powers, digest, finite_exp, log_of, product_text, slope_symbol, sum_text
-from qcmap.symbolic._shares import Share, expression, identity, is_rational, number, shares_of
+from qcmap.symbolic._shares import Share, expression, identity, is_rational, number
 
 if TYPE_CHECKING:
     import flint
@@ -30,6 +29,8 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 T = TypeVar("T")
 
+_LONGEST = 2000
+"""Terms up to which a text is written out."""
 _LABEL = 80
 """Characters of a text by which factors are put in order; ties go by digest, so the order is one of the data alone."""
 
@@ -104,10 +105,12 @@ class SlopePolynomial:
         return tuple(sorted(names))
 
     def __mul__(self, other: SlopePolynomial) -> SlopePolynomial:
-        return _product(_added(self.powers, other.powers), _added(self.factors, other.factors))
+        return product_of([self, other])
 
     def __pow__(self, exponent: int) -> SlopePolynomial:
-        return _product({n: e * exponent for n, e in self.powers}, {m: e * exponent for m, e in self.factors})
+        if not isinstance(exponent, int) or exponent < 0:
+            raise ArgumentError("exponent", f"it is an integer of at least 0, not {exponent!r}", "give such an integer")
+        return product_from({n: e * exponent for n, e in self.powers}, {m: e * exponent for m, e in self.factors})
 
     def divides(self, other: SlopePolynomial) -> bool:
         """Whether each factor of this polynomial is one of ``other``, so that it is at most ``other`` for psi >= 1."""
@@ -258,10 +261,26 @@ class SlopePolynomial:
 
     @cached_property
     def _text(self) -> str:
-        return self.fold(product_text, sum_text)
+        def count(powers: Powers, factors: list[tuple[int, int]]) -> int:
+            return len(powers) + sum(size for size, _ in factors)
+
+        if self.fold(count, lambda terms: sum(1 + size for _, size in terms)) <= _LONGEST:
+            return self.fold(product_text, sum_text)
+        # Means that others share would be written again and again: name each of them once.
+        names = {mean: f"M{k}" for k, mean in enumerate(self._means, start=1)}
+
+        def named(polynomial: SlopePolynomial) -> str:
+            return product_text(polynomial.powers, [(names[mean], e) for mean, e in polynomial.factors])
+
+        lines = [named(self).replace("(", "").replace(")", "")]
+        for mean, name in names.items():
+            terms = [(share, named(p).replace("(", "").replace(")", "")) for share, p in mean.terms]
+            lines.append(f"{name} = {sum_text(terms)}")
+        return ", ".join(lines)
 
     def __repr__(self) -> str:
-        return f"<slope polynomial {self}>"
+        text = str(self)
+        return f"<slope polynomial {text if len(text) <= 200 else text[:200] + '...'}>"
 
     def _repr_latex_(self) -> str:
         import sympy
@@ -281,27 +300,6 @@ def slope(name: str = "psi") -> SlopePolynomial:
     return SlopePolynomial(((name, 1),))
 
 
-def mean_of(weights: Sequence[Weight], polynomials: Sequence[SlopePolynomial]) -> SlopePolynomial:
-    """The weighted mean of polynomials, factored: what divides every term is pulled out, equal terms are gathered.
-
-    The weights are divided by their sum.
-    """
-    shares: dict[SlopePolynomial, Share] = {}
-    for weight, polynomial in zip(shares_of(weights), polynomials, strict=True):
-        if weight != 0:
-            shares[polynomial] = shares[polynomial] + weight if polynomial in shares else weight
-    common = reduce(common_factor, shares)
-    if len(shares) == 1:
-        return common
-    return common * mean_polynomial([(weight, quotient(polynomial, common)) for polynomial, weight in shares.items()])
-
-
-def mean_polynomial(terms: list[tuple[Share, SlopePolynomial]]) -> SlopePolynomial:
-    """The polynomial that is one mean of these terms."""
-    terms.sort(key=lambda term: (-term[1].degree, term[1].label, identity(term[0]), term[1].digest))
-    return SlopePolynomial(factors=((Mean(tuple(terms)), 1),))
-
-
 def _unpickled(means: list[list[tuple[Share, Any]]], whole: Any) -> SlopePolynomial:
     made: list[Mean] = []
 
@@ -314,47 +312,19 @@ def _unpickled(means: list[list[tuple[Share, Any]]], whole: Any) -> SlopePolynom
     return at(*whole)
 
 
-K = TypeVar("K", str, Mean)
+def product_of(polynomials: Iterable[SlopePolynomial]) -> SlopePolynomial:
+    """The product of any number of polynomials."""
+    powers: Counter[str] = Counter()
+    factors: Counter[Mean] = Counter()
+    for polynomial in polynomials:
+        powers.update(dict(polynomial.powers))
+        factors.update(dict(polynomial.factors))
+    return product_from(powers, factors)
 
 
-def _added(a: tuple[tuple[K, int], ...], b: tuple[tuple[K, int], ...]) -> dict[K, int]:
-    exponents = dict(a)
-    for key, exponent in b:
-        exponents[key] = exponents.get(key, 0) + exponent
-    return exponents
-
-
-def _product(powers: Mapping[str, int], factors: Mapping[Mean, int]) -> SlopePolynomial:
+def product_from(powers: Mapping[str, int], factors: Mapping[Mean, int]) -> SlopePolynomial:
     names = tuple(sorted((name, e) for name, e in powers.items() if e))
     means = [(mean, e) for mean, e in factors.items() if e]
     if len(means) > 1:
         means.sort(key=lambda item: (item[0].degree, item[0].label, item[0].digest))
     return SlopePolynomial(names, tuple(means))
-
-
-def common_factor(a: SlopePolynomial, b: SlopePolynomial) -> SlopePolynomial:
-    """The factors that both have."""
-    powers, factors = dict(b.powers), dict(b.factors)
-    return _product(
-        {name: min(e, powers.get(name, 0)) for name, e in a.powers},
-        {mean: min(e, factors.get(mean, 0)) for mean, e in a.factors},
-    )
-
-
-def quotient(a: SlopePolynomial, b: SlopePolynomial) -> SlopePolynomial:
-    """``a`` without the factors ``b``, which must be among its own."""
-    powers, factors = dict(b.powers), dict(b.factors)
-    return _product(
-        {name: e - powers.get(name, 0) for name, e in a.powers},
-        {mean: e - factors.get(mean, 0) for mean, e in a.factors},
-    )
-
-
-def without_divisors(polynomials: Iterable[SlopePolynomial]) -> list[SlopePolynomial]:
-    """The distinct polynomials without those that divide another one, highest degree first."""
-    kept: list[SlopePolynomial] = []
-    for p in sorted(dict.fromkeys(polynomials), key=lambda p: -p.degree):
-        # What p divides has at least its degree, so it comes before p, or is divided by one that does.
-        if not any(p.divides(q) for q in kept):
-            kept.append(p)
-    return kept

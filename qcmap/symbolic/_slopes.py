@@ -10,12 +10,14 @@ topmost dominator. docs/dominators.md has the proof.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Literal
 
-from qcmap.architecture import Affine, Architecture, Concat, Node, Nonlinear, Sum, Weight
+from qcmap.architecture import Affine, Architecture, Concat, LayerNorm, Node, Nonlinear, Sum, Weight, raw_maps
 from qcmap.errors import ArchitectureError, ArgumentError
 from qcmap.symbolic._activations import resolved
-from qcmap.symbolic._polynomial import ONE, SlopePolynomial, mean_of, mean_polynomial, slope
+from qcmap.symbolic._algebra import mean_of, mean_polynomial
+from qcmap.symbolic._polynomial import ONE, SlopePolynomial, product_of, slope
 from qcmap.symbolic._shares import exact
 from qcmap.symbolic._weights import mean_weights, q_value, refuse_unmapped
 
@@ -54,9 +56,9 @@ def slope_polynomial(
     ------
     ArchitectureError
         If the pair is not a subnetwork, a default is ambiguous, a q value is missing, or biases have a variance and no
-        q values are given.
+        q values are given; also if q values are given and a layer norm's input has a channel mean that is not 0.
     """
-    if layers not in _NAMES:
+    if not isinstance(layers, str) or layers not in _NAMES:
         raise ArgumentError("layers", f"it must be one of {', '.join(_NAMES)}, not {layers!r}", "use layers='shared'")
     if layers == "activation":
         resolved(arch)  # two activations of one name would share a slope
@@ -104,28 +106,36 @@ class Factors:
             return slope(self.name(node))
         if isinstance(op, (Sum, Concat)) and parent >= 0:
             known = {parent: ONE}
-            branches = [self._product(u, known) for u in self.arch.predecessors[v]]
+            # In topological order, so that branches along one chain share their products.
+            done = {u: self._product(u, known) for u in sorted(set(self.arch.predecessors[v]))}
+            branches = [done[u] for u in self.arch.predecessors[v]]
             return mean_of(mean_weights(self.arch, v, self.q), branches)
         if isinstance(op, Affine) and op.bias_variance != 0 and self.q is not None:
             # m becomes weight_variance * m + bias_variance, and c = m / q, so C' = weight_variance * q_in / q_out.
             ratio = exact(op.weight_variance) * exact(q_value(self.q, node.inputs[0]))
             return mean_polynomial([(ratio / exact(q_value(self.q, node.id)), ONE)])
         refuse_unmapped(node)
+        if isinstance(op, LayerNorm) and self.q is not None and self._raw[node.inputs[0]] is not None:
+            raise ArchitectureError(
+                node.id, "its input has a channel mean, so its slope is not 1 and q values do not tell it",
+                "use symbolic.c_derivative(arch, c=1)",
+            )  # fmt: skip
         return ONE
+
+    @cached_property
+    def _raw(self) -> dict[str, str | None]:
+        return raw_maps(self.arch)
 
     def along(self, below: int, above: int) -> SlopePolynomial:
         """p(above -> below), the product of the factors of the dominators strictly under ``above``."""
         return self._product(below, {above: ONE})
 
     def _product(self, below: int, known: dict[int, SlopePolynomial]) -> SlopePolynomial:
-        """The product of the factors from ``below`` up to the first dominator with a known one; all are kept."""
+        """The product of the factors from ``below`` up to the first dominator with a known one; it is kept."""
         chain: list[int] = []
         while below not in known:
             chain.append(below)
             below = self.parent[below]
-        result = known[below]
-        for v in reversed(chain):
-            if self.factor[v] is not ONE:
-                result = result * self.factor[v]
-            known[v] = result
+        result = product_of([known[below], *(self.factor[v] for v in chain if self.factor[v] is not ONE)])
+        known[chain[0] if chain else below] = result
         return result

@@ -16,6 +16,7 @@ from its topmost dominator. It is taken over all nodes here, so it is right in b
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from qcmap.architecture import OPS, Algebra, Architecture, Concat, Input, Node, Nonlinear, Op, Sum
 from qcmap.errors import ArchitectureError, ArgumentError, NumericalError
+from qcmap.symbolic._activations import resolved
 from qcmap.symbolic._shares import Share, expression, is_rational, number, shares_of
 from qcmap.symbolic._slopes import subnetwork_ends
 from qcmap.symbolic._weights import mean_weights, refuse_unmapped
@@ -164,6 +166,8 @@ class MaximalC0:
     def values(self, local: LocalMap | Mapping[str, LocalMap], zero: Any = 0.0) -> dict[str, Any]:
         """C_f(0) from each node's topmost dominator to the node, by id; ``zero`` is the c value to start from."""
         arch, parent = self.architecture, self.architecture.dominators.parent
+        if isinstance(local, Mapping):
+            resolved(arch)  # two activations of one name would share a map
 
         def mapped(node: Node, values: list[Any]) -> Any:
             assert isinstance(node.op, Nonlinear)
@@ -219,7 +223,11 @@ def maximal_c0(arch: Architecture) -> MaximalC0:
 
 
 def _positive(name: str, value: float, *, zero: bool = False) -> float:
-    number = float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else -1.0
-    if not (number < float("inf") and (number > 0 or (zero and number == 0))):
-        raise ArgumentError(name, f"it must be a finite number above 0, not {value!r}", "give such a number")
+    try:
+        number = math.nan if isinstance(value, (bool, str)) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not (number < math.inf and (number > 0 or (zero and number == 0))):
+        least = "of at least 0" if zero else "above 0"
+        raise ArgumentError(name, f"it must be a finite number {least}, not {value!r}", "give such a number")
     return number

@@ -27,8 +27,9 @@ from qcmap.architecture import (
     Sum,
 )
 from qcmap.errors import ArchitectureError, NumericalError
-from qcmap.symbolic._local import Expr, uniform_c
-from qcmap.symbolic._maps import Pair, SymbolicMaps, constant, gate_symbols, middle, only_output
+from qcmap.symbolic._local import Expr, readable, uniform_c
+from qcmap.symbolic._maps import SymbolicMaps, constant, only_output
+from qcmap.symbolic._pair import Pair, gate_symbols, middle
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,11 @@ class TangentKernel:
 
     The parameters are those of the NTK parameterisation, of variance 1: a weight is sqrt(weight_variance / k) times its
     parameter, a bias sqrt(bias_variance) times its own. With weight variance 1 and bias variance 0 only weights count.
+    ``definitions`` are those of `SymbolicMaps`, if the kernel was made step by step.
     """
 
     terms: Mapping[str, Expr]
+    definitions: tuple[tuple[Expr, Expr], ...] = ()
 
     @cached_property
     def total(self) -> Expr:
@@ -50,8 +53,9 @@ class TangentKernel:
         return f"${sympy.latex(self.total)}$"
 
     def to_dict(self) -> dict[str, object]:
-        """The terms and their sum as text."""
-        return {"terms": {node: str(term) for node, term in self.terms.items()}, "total": str(self.total)}
+        """The terms and their sum as strings that sympy reads."""
+        terms = {node: readable(term) for node, term in self.terms.items()}
+        return {"terms": terms, "total": readable(self.total)}
 
 
 def tangent_kernel(
@@ -62,10 +66,11 @@ def tangent_kernel(
     q2: Expr = None,
     *,
     uniform: bool = False,
+    stepwise: bool = False,
 ) -> TangentKernel:
     """The tangent kernel of an architecture in the limit of infinite width, for a pair of inputs.
 
-    Parameters are those of `qcmap.symbolic.c_map`. The output is averaged over its channels.
+    Parameters are those of `qcmap.symbolic.SymbolicMaps`. The output is averaged over its channels.
 
     Raises
     ------
@@ -81,14 +86,14 @@ def tangent_kernel(
             arch.name, f"several affine layers share the parameters {again!r}", "give each layer parameters of its own"
         )
     end = arch.index[only_output(arch, target)]
-    maps = SymbolicMaps(arch, c, q1, q2, uniform=uniform)
+    maps = SymbolicMaps(arch, c, q1, q2, uniform=uniform, stepwise=stepwise)
     rates = _backward(maps, end)
     terms = {
         node.id: _finite(maps.values[node.id].m * rate, maps, node.id)
         for node, rate in zip(arch.nodes, rates, strict=True)
         if isinstance(node.op, Affine) and rate != 0
     }
-    return TangentKernel(terms)
+    return TangentKernel(terms, tuple(maps.definitions))
 
 
 def c_derivative(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from qcmap.architecture import Affine, Architecture, BatchNorm, Multiply, Node, Sum, Weight, is_symbolic
+from qcmap.architecture import OPS, Affine, Architecture, BatchNorm, Multiply, Node, Sum, Weight, is_symbolic
 from qcmap.errors import ArchitectureError
 from qcmap.symbolic._shares import exact, expression
+
+_KNOWN = frozenset(OPS.values())
 
 
 def channel_counts(arch: Architecture, v: int) -> tuple[Weight, ...]:
@@ -62,7 +64,7 @@ def q_value(q: Mapping[str, Weight], name: str) -> Weight:
 
 def refuse_unmapped(node: Node) -> None:
     """Raise `ArchitectureError` for an op without a slope, or an affine layer whose biases have a variance."""
-    if isinstance(node.op, (BatchNorm, Multiply)):
+    if isinstance(node.op, (BatchNorm, Multiply)) or type(node.op) not in _KNOWN:
         raise ArchitectureError(node.id, f"a {node.op.kind} has no C map, so no slope", "take it out")
     if isinstance(node.op, Affine) and node.op.bias_variance != 0:
         raise ArchitectureError(

@@ -95,14 +95,19 @@ def _located(function):
     return made
 
 
-def _misaligned(stride, padding, kernel=(3,)):
+def _misaligned(stride, padding, kernel=(3,), joined="sum"):
     def made(b, x):
         # Centres 0, 2 on this branch; 1, 2 on the other, unless both have the same stride and padding.
         h = b.affine(x, 1, kernel=(3,), stride=2, name="h")
         g = b.affine(x, 1, kernel=kernel, stride=stride, padding=padding, name="g")
-        return b.sum([h, g], name="y")
+        return getattr(b, joined)([h, g], name="y")
 
     return made
+
+
+def _beside(function):
+    """A function of a located input, beside another branch."""
+    return _located(lambda b, z, x: b.concat([function(b, z), b.affine(x, 1)]))
 
 
 def _with_input(**options):
@@ -153,6 +158,10 @@ CASES = [
         lambda b, x: b.activation(b.affine(b.activation(b.affine(x, 1), "relu"), 1), "relu", name="y"), "y", "fuse",
     ),
     Case(
+        "known-activation", "", lambda b, x: b.activation(b.affine(x, 1), "thanh", name="y"),
+        lambda b, x: b.activation(b.affine(x, 1), "tanh", name="y"), "y", "a name of the catalogue",
+    ),
+    Case(
         "known-channel-mean", "", lambda b, x: b.layer_norm(x, name="y"),
         lambda b, x: b.layer_norm(b.affine(x, 1), name="y"), "y", "put an affine layer before it",
     ),
@@ -175,6 +184,10 @@ CASES = [
     Case(
         "aligned-locations", "", _located(lambda b, z, x: b.concat([_misaligned(1, 0)(b, z), b.affine(x, 1)])),
         _located(lambda b, z, x: b.concat([_misaligned(2, 1)(b, z), b.affine(x, 1)])), "y", "same strides and paddings",
+    ),
+    Case(
+        "aligned-locations", "of a concatenation", _beside(_misaligned(1, 0, joined="concat")),
+        _beside(_misaligned(2, 1, joined="concat")), "y", "same strides and paddings",
     ),
     Case(
         "no-scalar-multiplier", "", lambda b, x: b.scale(b.affine(x, 1), 2.0, name="y"),

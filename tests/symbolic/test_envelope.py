@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from qcmap.architecture import Builder, zoo
 from qcmap.errors import ArchitectureError, NumericalError
 from qcmap.symbolic import AlgebraicNumber, maximal_slope
+from qcmap.symbolic._algebra import mean_polynomial
 from qcmap.symbolic._envelope import envelope
-from qcmap.symbolic._polynomial import ONE, mean_polynomial, slope
+from qcmap.symbolic._polynomial import ONE, slope
 from tests.oracles import MP
 from tests.symbolic.test_polynomial import polynomials
 from tests.symbolic.test_slopes import every_op, every_slope
@@ -160,7 +161,7 @@ def test_the_golden_ratio():
 
 def test_a_root_of_degree_four():
     start = maximal_slope(one_block(5)).pieces[1].start
-    assert str(start) == "1.92756197548"
+    assert str(start) == "~1.92756197548"
     assert isinstance(start.expr, sp.polys.rootoftools.ComplexRootOf)
     assert float(start.expr) == pytest.approx(float(start), rel=1e-15)
     assert start._repr_latex_().startswith("$")
@@ -396,7 +397,7 @@ def test_algebraic_numbers(coefficients):
         number = AlgebraicNumber(tuple(coefficients), index)
         assert float(number) == pytest.approx(float(root), rel=1e-15)
         assert abs(sp.N(number.expr - root, 30)) < sp.Float("1e-25")
-        assert float(sp.N(sp.sympify(str(number)), 20)) == pytest.approx(float(root), rel=1e-11)
+        assert float(sp.N(sp.sympify(str(number).lstrip("~")), 20)) == pytest.approx(float(root), rel=1e-11)
         assert number._repr_latex_().startswith("$")
         symbol = PSI
         assert sp.expand(number.polynomial - sum(c * symbol**k for k, c in enumerate(coefficients))) == 0

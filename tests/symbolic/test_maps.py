@@ -317,15 +317,15 @@ def test_scaling_and_gates():
     assert c_map(arch, uniform=True) == C
 
 
-def test_a_gate_may_be_called_like_an_input_value():
-    """Symbols of gates must not be mistaken for q1 and q2."""
+@pytest.mark.parametrize("name", ["c", "q", "q1", "q2", "psi"])
+def test_symbols_of_formulas_are_taken(name):
+    """Symbols of gates, weights and channels must not be mistaken for the values of inputs."""
     b = Builder()
-    arch = b.build([b.gate(b.input("x", channels=2), "q1", name="g")])
-    try:
-        value = SymbolicMaps(arch).values["g"].q1
-    except ArchitectureError:
-        return
-    assert value != Q1**3
+    x = b.input("x", channels=2)
+    with pytest.raises(ArchitectureError, match=name):
+        b.gate(x, name, name="g")
+    with pytest.raises(ArchitectureError, match=name):
+        b.scale(x, sp.Symbol(name, positive=True))
 
 
 def test_biases():
@@ -507,9 +507,16 @@ def test_the_q_map_of_a_resnet():
 
 
 def test_closed_forms_of_a_chain_of_ten():
-    for c in (C, sp.Rational(1, 2)):
-        expression = quick(lambda c=c: c_map(chain(*["relu"] * 10), c=c, q1=1))
-        assert not expression.has(sp.nan) if c == C else True
+    arch = chain(*["relu"] * 10)
+    assert not quick(lambda: c_map(arch, c=C, q1=1)).has(sp.nan)
+    maps = quick(lambda: SymbolicMaps(arch, sp.Rational(1, 2), 1, stepwise=True))
+    known = {}
+    for symbol, definition in maps.definitions:
+        known[symbol] = definition.subs(known).evalf(30)
+    want = sp.Rational(1, 2)
+    for _ in range(10):
+        want = ((sp.sqrt(1 - want**2) + want * (sp.pi - sp.acos(want))) / sp.pi).evalf(30)
+    assert abs(maps.values[arch.outputs[0]].c.subs(known) - want) < 1e-25
 
 
 # --- errors ----------------------------------------------------------------------------------------------------------

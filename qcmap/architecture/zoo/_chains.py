@@ -21,6 +21,13 @@ def positive(value: object, model: str, what: str = "depth") -> int:
     return int(value)
 
 
+def counts(value: object, model: str, what: str) -> tuple[int, ...]:
+    """The value as a tuple of positive integers; raises `ArchitectureError`, naming the model, unless it is one."""
+    if isinstance(value, str) or not isinstance(value, Sequence) or not value:
+        raise ArchitectureError(model, f"{what} is a list of counts, not {value!r}", f"give {what}=[2, 3]")
+    return tuple(positive(item, model, what) for item in value)
+
+
 def mlp(
     depth: int = 100,
     width: int | None = None,
@@ -60,7 +67,7 @@ def two_towers(
     """
     b = Builder(f"two_towers(depth={positive(depth, 'two_towers')})")
     ends = []
-    for k, channels in enumerate(in_channels, start=1):
+    for k, channels in enumerate(counts(in_channels, "two_towers", "in_channels"), start=1):
         h = b.input(f"input{k}", channels=channels)
         ends.append(_layers(b, h, depth, width, activation, f"tower{k}"))
     h = b.concat(ends, name="join")
@@ -83,8 +90,7 @@ def multi_head(
     """
     b = Builder(f"multi_head(depth={positive(depth, 'multi_head')})")
     trunk = _layers(b, b.input("input", channels=in_channels), depth, width, activation, "trunk")
-    for k, layers in enumerate(head_depths, start=1):
-        positive(layers, "multi_head", "head_depths")
+    for k, layers in enumerate(counts(head_depths, "multi_head", "head_depths"), start=1):
         h = _layers(b, trunk, layers, width, activation, f"head{k}")
         b.output(b.affine(h, out_channels, name=f"head{k}.affine"), name=f"output{k}")
     return b.build()
@@ -113,7 +119,8 @@ def densenet(
     """
     if norm not in (None, "layer"):
         raise ArchitectureError("densenet", f"norm must be None or 'layer', not {norm!r}", "batch norm has no Q/C maps")
-    b = Builder(f"densenet(blocks={tuple(blocks)})")
+    blocks = counts(blocks, "densenet", "blocks")
+    b = Builder(f"densenet(blocks={blocks})")
 
     def activate(x: str, name: str) -> str:
         x = b.layer_norm(x, name=f"{name}.norm") if norm == "layer" else x
@@ -125,7 +132,7 @@ def densenet(
     )
     h = b.max_pool(h, (3, 3), stride=2, padding=1, name="stem.pool")
     for k, layers in enumerate(blocks, start=1):
-        for layer in range(1, positive(layers, "densenet", "blocks") + 1):
+        for layer in range(1, layers + 1):
             name = f"block{k}.layer{layer}"
             inner = b.affine(activate(h, f"{name}.first"), 4 * growth, kernel=(1, 1), name=f"{name}.conv1")
             inner = b.affine(activate(inner, f"{name}.second"), growth, kernel=(3, 3), name=f"{name}.conv2")
