@@ -181,10 +181,10 @@ def dks(arch: Architecture, zeta: float | None = None, *, psi: float | None = No
     """
     if zeta is not None and psi is not None:
         raise ArgumentError("psi", "psi and zeta were both given", "give one of them")
+    activations = resolved(arch)
     for violation in check(arch):
         if violation.severity == "error":
             raise ArchitectureError(violation.node, violation.message, violation.remedy)
-    activations = resolved(arch)
     mu = maximal_slope(arch)
     if psi is None:
         zeta = 1.5 if zeta is None else zeta

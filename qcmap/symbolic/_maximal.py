@@ -149,15 +149,18 @@ class MaximalSlope:
         raise NumericalError("mu", "Newton's method did not settle", "check the weights of the sums")
 
     @cached_property
+    def _factors(self) -> Factors:
+        return Factors(self.architecture, q=self._q)
+
+    @cached_property
     def _undivided(self) -> tuple[Candidate, ...]:
         """A candidate for each polynomial of a leaf that divides no other, from the last leaf to the first."""
         arch, tree = self.architecture, self.architecture.dominators
-        factors = Factors(arch, q=self._q)
         top: list[int] = []
         whole: list[SlopePolynomial] = []
         for v, parent in enumerate(tree.parent):
             top.append(v if parent < 0 else top[parent])
-            local = factors.factor[v]
+            local = self._factors.factor[v]
             whole.append(local if parent < 0 else whole[parent] if local is ONE else whole[parent] * local)
         best = {whole[v]: Candidate(arch.nodes[top[v]].id, arch.nodes[v].id, whole[v]) for v in reversed(tree.leaves)}
         kept = without_divisors(best)
@@ -211,11 +214,8 @@ class MaximalSlope:
         if s.ndim:
             raise ArgumentError("psi", f"it must be one number, not {psi!r}", "ask for one psi after the other")
         arch, node = self.architecture, self._plan.largest(float(s))[2]
-        known = next((c for c in self.__dict__.get("candidates", ()) if c.target == arch.nodes[node].id), None)
-        if known is not None:
-            return known
         top = arch.dominators.chain(node)[-1]
-        return Candidate(arch.nodes[top].id, arch.nodes[node].id, Factors(arch, q=self._q).along(node, top))
+        return Candidate(arch.nodes[top].id, arch.nodes[node].id, self._factors.along(node, top))
 
     def __str__(self) -> str:
         polynomials = [str(candidate.polynomial) for candidate in self.candidates]
