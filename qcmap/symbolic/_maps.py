@@ -53,6 +53,8 @@ class SymbolicMaps:
     stepwise
         Give what comes out of each activation symbols of its own, c_id, q1_id, q2_id, so that no expression grows with
         depth; `definitions` says what they stand for.
+    own_q
+        Whether inputs with a q value other than 1 (`Input.q`) keep it; if left out, exactly if no q value is given.
 
     Attributes
     ----------
@@ -78,6 +80,7 @@ class SymbolicMaps:
         *,
         uniform: bool = False,
         stepwise: bool = False,
+        own_q: bool | None = None,
     ) -> None:
         refuse_without_maps(arch)
         self.arch, self.uniform, self.stepwise = arch, uniform, stepwise
@@ -91,12 +94,12 @@ class SymbolicMaps:
         second = size("q2", q2) if q2 is not None else symbols[2] if q1 is None else first
         given = symbols[0] if c is None else cosine(c)
         self.start = Pair(given, one, one) if uniform else Pair(given, first, second)
-        free = q1 is None and q2 is None and not uniform
+        keep = (q1 is None and q2 is None if own_q is None else own_q) and not uniform
 
         def started(node: Node, values: list[Pair]) -> Pair:
             assert isinstance(node.op, Input)
             own = constant(node.op.q)
-            return Pair(given, own, own) if free and own != 1 else self.start
+            return Pair(given, own, own) if keep and own != 1 else self.start
 
         rules: dict[type[Op], Callable[[Node, list[Pair]], Pair]] = {
             **dict.fromkeys(OPS.values(), _unchanged),
@@ -233,9 +236,12 @@ def only_output(arch: Architecture, target: str | None) -> str:
 
 
 def q_values(arch: Architecture, q: Expr = None) -> dict[str, Expr]:
-    """The q value at every node as an expression, for input q values ``q`` (the positive symbol q if left out)."""
+    """The q value at every node as an expression, for input q values ``q``.
+
+    If it is left out, inputs have their own (`Input.q`), and those without one the positive symbol q.
+    """
     start = sympy.Symbol("q", positive=True) if q is None else q
-    return {name: value.q1 for name, value in SymbolicMaps(arch, 1, start).values.items()}
+    return {name: value.q1 for name, value in SymbolicMaps(arch, 1, start, own_q=q is None).values.items()}
 
 
 def q_map(arch: Architecture, target: str | None = None, q: Expr = None) -> Expr:
@@ -248,7 +254,7 @@ def q_map(arch: Architecture, target: str | None = None, q: Expr = None) -> Expr
     target
         A node id; the only output if left out.
     q
-        An expression; the positive symbol q if left out.
+        An expression; the positive symbol q if left out, or an input's own q value if it has one.
 
     Raises
     ------
@@ -276,7 +282,8 @@ def c_map(
     target
         A node id; the only output if left out.
     c, q1, q2
-        Expressions; the symbols c (real), q1 and q2 (positive) if left out; q2 is q1 if only that is given.
+        Expressions; the symbols c (real), q1 and q2 (positive) if left out, or an input's own q value if it has one; q2
+        is q1 if only that is given.
     uniform
         The C map of the shaped network: all q values 1, and for each activation a function of c alone with C(0) = 0,
         C(1) = 1 and C'(1) = psi.

@@ -68,7 +68,8 @@ class SlopePolynomial:
     """The slope polynomial p_f(psi) of a subnetwork f: C_f'(1) when every nonlinear layer has C'(1) = psi.
 
     DKS, sections 17.1 and 21.3. ``powers`` are the pairs (slope, exponent), with the one slope ``"psi"`` unless layers
-    were told apart; ``factors`` the pairs (mean, exponent). It has p_f(1) = 1 and is at least 1 for psi >= 1.
+    were told apart; ``factors`` the pairs (mean, exponent). It has p_f(1) = 1 and is at least 1 for psi >= 1, except
+    where biases have a variance: their layers are factors below 1.
     """
 
     powers: tuple[tuple[str, int], ...] = ()

@@ -119,9 +119,10 @@ def c_derivative(
     """
     maps = SymbolicMaps(arch, c, q1, q2, uniform=uniform)
     name = only_output(arch, target)
-    rates, start, end = _backward(maps, arch.index[name]), maps.start, maps.values[name]
-    rate = sympy.Add(*(rates[arch.index[source]] for source in arch.inputs))
-    return _finite(rate * middle(start.q1, start.q2) / middle(end.q1, end.q2), maps, name)
+    rates, end = _backward(maps, arch.index[name]), maps.values[name]
+    starts = [(rates[arch.index[source]], maps.values[source]) for source in arch.inputs]
+    rate = sympy.Add(*(rate * middle(start.q1, start.q2) for rate, start in starts))
+    return _finite(rate / middle(end.q1, end.q2), maps, name)
 
 
 def _finite(result: Expr, maps: SymbolicMaps, node: str) -> Expr:

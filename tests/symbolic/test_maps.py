@@ -15,6 +15,7 @@ import qcmap as qc
 from qcmap.activations import Activation
 from qcmap.architecture import Builder, zoo
 from qcmap.errors import ArchitectureError, QCMapError
+from qcmap.numeric import network_maps
 from qcmap.symbolic import SymbolicMaps, c_derivative, c_map, q_map, q_values, slope_polynomial
 from tests import wide
 from tests.oracles import MP
@@ -581,3 +582,20 @@ def test_numbers_are_read_exactly():
     assert q_map(chain("identity", weight_variance=0.05)) == Q / 20
     assert not c_map(residual(1, weights=(0.6, 0.8))).atoms(sp.Float)
     assert float(MP.mpf(1)) == 1 == math.floor(1.0)
+
+
+def test_inputs_keep_q_values_of_their_own():
+    """2 (9/25) + 3 (16/25) at the sum, in sympy as in numbers; given values go before them."""
+    b = Builder()
+    x, y = b.input("x", channels=2, q=2.0), b.input("y", channels=2, q=3.0)
+    total = b.sum([b.affine(x, 2), b.affine(b.activation(b.affine(y, 2), "erf"), 2)], [0.6, 0.8], name="s")
+    arch = b.build([b.activation(total, "relu")])
+    numeric = network_maps(arch).propagate(0.3)
+    values = q_values(arch)
+    for name, pair in numeric.items():
+        assert float(values[name]) == pytest.approx(float(pair.q1), rel=1e-13)
+        assert float(c_map(arch, name, c=sp.Rational(3, 10))) == pytest.approx(float(pair.c), abs=1e-13)
+    step = 1e-6
+    low, high = (float(network_maps(arch).c(0.3 + sign * step)) for sign in (-1, 1))
+    assert float(c_derivative(arch, c=sp.Rational(3, 10))) == pytest.approx((high - low) / (2 * step), rel=1e-8)
+    assert q_map(arch, "s", q=sp.Integer(1)) != values["s"]
