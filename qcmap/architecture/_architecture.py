@@ -133,6 +133,16 @@ class Architecture:
             values.append(algebra.at(node, [values[u] for u in sources]))
         return {node.id: value for node, value in zip(self.nodes, values, strict=True)}
 
+    def ends(self, source: str, target: str) -> tuple[int, int]:
+        """The positions of the two ends of a subnetwork; raises `ArchitectureError` if the pair is none (DKS, 3.1)."""
+        first, last = self.index[self[source].id], self.index[self[target].id]
+        if not self.dominators.dominates(first, last):
+            raise ArchitectureError(
+                target, f"it depends on an input by a path that avoids {source}, so the pair is not a subnetwork",
+                f"choose a source that every path to {target} passes",
+            )  # fmt: skip
+        return first, last
+
     def subnetwork(self, source: str, target: str) -> Architecture:
         """The subnetwork whose input is the feature map at ``source`` and whose output is ``target`` (DKS, 3.1).
 
@@ -141,12 +151,7 @@ class Architecture:
         ArchitectureError
             If ``target`` also depends on something that does not pass through ``source``.
         """
-        first, last = self.index[self[source].id], self.index[self[target].id]
-        if not self.dominators.dominates(first, last):
-            raise ArchitectureError(
-                target, f"it depends on an input by a path that avoids {source}",
-                f"choose a source that every path to {target} passes",
-            )  # fmt: skip
+        first, last = self.ends(source, target)
         needed = {last}
         for v in range(last, first, -1):
             if v in needed:

@@ -36,6 +36,7 @@ from qcmap.symbolic._activations import resolved
 from qcmap.symbolic._local import Expr, LocalForms, uniform_c
 from qcmap.symbolic._pair import Pair, cosine, gate_symbols, middle, refuse_depth, size, start_symbols
 from qcmap.symbolic._shares import Share, exact, expression, shares_of
+from qcmap.symbolic._slopes import only
 from qcmap.symbolic._weights import channel_counts, refuse_unmapped
 
 
@@ -228,11 +229,7 @@ def _combined(values: list[Pair], shares: list[Expr], mean_shares: list[Expr], *
 
 def only_output(arch: Architecture, target: str | None) -> str:
     """The target, or the only output; raises `ArchitectureError` if there are several."""
-    if target is not None:
-        return arch[target].id
-    if len(arch.outputs) != 1:
-        raise ArchitectureError(arch.name, "it has several outputs", "give target= one of its nodes")
-    return arch.outputs[0]
+    return only(arch, arch.outputs, "target", "output") if target is None else arch[target].id
 
 
 def q_values(arch: Architecture, q: Expr = None) -> dict[str, Expr]:

@@ -43,12 +43,7 @@ def start_symbols() -> tuple[Expr, Expr, Expr]:
 
 
 def gate_symbols(name: str) -> tuple[Expr, Expr]:
-    """The values of a gating variable for the two inputs: positive symbols ``name`` and ``name'``.
-
-    Raises `ArchitectureError` for the names of the inputs' values.
-    """
-    if name in ("c", "q", "q1", "q2"):
-        raise ArchitectureError(name, "a gating variable cannot be called like an input value", "rename it")
+    """The values of a gating variable for the two inputs: positive symbols ``name`` and ``name'``."""
     return sympy.Symbol(name, positive=True), sympy.Symbol(f"{name}'", positive=True)
 
 

@@ -68,18 +68,14 @@ def slope_polynomial(
 
 def subnetwork_ends(arch: Architecture, source: str | None, target: str | None) -> tuple[int, int]:
     """The positions of the ends of a subnetwork; raises `ArchitectureError` if the pair is none."""
-    source = _only(arch, arch.inputs, "source", "input") if source is None else arch[source].id
-    target = _only(arch, arch.outputs, "target", "output") if target is None else arch[target].id
-    above, below = arch.index[source], arch.index[target]
-    if not arch.dominators.dominates(above, below):
-        raise ArchitectureError(
-            target, f"it also depends on an input by a path that avoids {source}, so the pair is not a subnetwork",
-            f"choose a source that every path to {target} passes",
-        )  # fmt: skip
-    return above, below
+    return arch.ends(
+        only(arch, arch.inputs, "source", "input") if source is None else source,
+        only(arch, arch.outputs, "target", "output") if target is None else target,
+    )
 
 
-def _only(arch: Architecture, candidates: Sequence[str], argument: str, what: str) -> str:
+def only(arch: Architecture, candidates: Sequence[str], argument: str, what: str) -> str:
+    """The one candidate for an argument that was left out; raises `ArchitectureError` if there are several."""
     if len(candidates) != 1:
         raise ArchitectureError(
             arch.name, f"it has {len(candidates)} {what}s, so {argument} must be given",

@@ -79,12 +79,13 @@ def tangent_kernel(
     NumericalError
         Where it is infinite: at c = 1 behind an activation that jumps.
     """
-    shared = [node.op.parameters for node in arch.nodes if isinstance(node.op, Affine) and node.op.parameters]
-    if len(set(shared)) < len(shared):
-        again = next(name for name in shared if shared.count(name) > 1)
-        raise ArchitectureError(
-            arch.name, f"several affine layers share the parameters {again!r}", "give each layer parameters of its own"
-        )
+    owners: dict[str, str] = {}
+    for node in arch.nodes:
+        if isinstance(node.op, Affine) and node.op.parameters is not None:
+            first = owners.setdefault(node.op.parameters, node.id)
+            if first != node.id:
+                what = f"it shares the parameters {node.op.parameters!r} with {first!r}, so the kernel has cross terms"
+                raise ArchitectureError(node.id, what, "give each layer parameters of its own")
     end = arch.index[only_output(arch, target)]
     maps = SymbolicMaps(arch, c, q1, q2, uniform=uniform, stepwise=stepwise)
     rates = _backward(maps, end)

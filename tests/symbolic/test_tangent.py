@@ -204,7 +204,7 @@ def test_shared_parameters_are_refused():
     b = Builder("shared")
     x = b.activation(b.affine(b.input(channels=2), 2, parameters="p"), "tanh")
     y = b.activation(b.affine(b.input(channels=2), 2, parameters="p"), "tanh")
-    with pytest.raises(ArchitectureError, match="share the parameters 'p'"):
+    with pytest.raises(ArchitectureError, match="affine2: it shares the parameters 'p' with 'affine1'"):
         tangent_kernel(b.build([b.concat([x, y])]))
 
 
