@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 Function = Callable[[Array], Array]
+Piece = Callable[[Array, int], Array]
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,9 @@ class Activation:
         phi, phi' and phi'' (almost everywhere): float64 arrays to float64 arrays of the same shape.
     kinks
         Every point where phi is not analytic, in increasing order.
+    pieces
+        The analytic pieces between the kinks, one more than these: each maps an array u and an order >= 1 to the
+        derivative of that order, up to the ends of its interval. Empty if no derivatives beyond the fields are known.
     centre, length
         No complex singularity of phi's analytic pieces lies nearer to ``centre`` than ``length``, nor nearer to a real
         u than about half of abs(u - centre). Quadrature panels are graded by it; infinity means that the pieces are
@@ -86,6 +90,7 @@ class Activation:
     first: Function
     second: Function | None = None
     kinks: tuple[Kink, ...] = ()
+    pieces: tuple[Piece, ...] = ()
     centre: float = 0.0
     length: float = math.inf
     oscillates: bool = False
@@ -103,15 +108,85 @@ class Activation:
         return self.value(np.asarray(u, dtype=np.float64))
 
     def derivative(self, u: ArrayLike, order: int = 1) -> Array:
-        """The derivative of phi of the given order (1 or 2) at real u of any shape, kinks apart."""
-        if order not in (1, 2):
-            raise ArgumentError("order", f"derivatives of order 1 and 2 are known, not {order!r}", "ask for 1 or 2")
-        function = self.first if order == 1 else self.second
-        if function is None:
+        """The derivative of phi of any order at real u of any shape.
+
+        Almost everywhere: delta functions at kinks are left out (`jump` gives their weights), and a kink has the
+        derivative of the piece on its left. For the catalogue the error is below 1e-13 max abs(phi^(order)) up to order
+        10; for an expression it is that of sympy's derivative in float64; for a callable see `from_callable`.
+
+        Raises
+        ------
+        ArgumentError
+            If the order is not an integer >= 0, or a u is not finite.
+        ActivationError
+            If the derivative is not known, or is not finite in float64.
+        """
+        order, points = _checked_order(order), np.asarray(u, dtype=np.float64)
+        if not np.isfinite(points).all():
+            raise ArgumentError("u", "it has entries that are not finite numbers", "give finite numbers")
+        known = (self.value, self.first, self.second)[order] if order <= 2 else None
+        with np.errstate(all="ignore"):
+            result = np.asarray(self._by_pieces(points, order) if known is None else known(points), np.float64)
+        if not np.isfinite(result).all():
+            at = points[~np.isfinite(result)].flat[0]
             raise ActivationError(
-                self.name, "its second derivative is not known", "build it with Activation.from_sympy instead"
+                self.name, f"its derivative of order {order} is not finite at u = {at:.6g}", "take a smaller abs(u)"
             )
-        return function(np.asarray(u, dtype=np.float64))
+        return result
+
+    def jump(self, at: float | Kink, order: int = 0) -> float:
+        """The limit of phi^(order) from the right of a kink less that from its left.
+
+        Order 0, 1 and 2 are the fields of the `Kink`: exact for the catalogue and for expressions, measured for
+        callables (`from_callable`). Higher orders are differences of one-sided derivatives.
+
+        Raises
+        ------
+        ArgumentError
+            If ``at`` is not the position of a kink, or the order is not an integer >= 0.
+        ActivationError
+            If the derivative is not known, or is not finite.
+        """
+        order, position = _checked_order(order), at.at if isinstance(at, Kink) else at
+        positions = [kink.at for kink in self.kinks]
+        if position not in positions:
+            listed = ", ".join(map(repr, positions)) or "none"
+            raise ArgumentError("at", f"{self.name} has no kink at u = {position!r}", f"its kinks: {listed}")
+        k = positions.index(position)
+        if order <= 2:
+            return (self.kinks[k].value, self.kinks[k].slope, self.kinks[k].curvature)[order]
+        left, right = (float(self._on_piece(np.array(position), order, side)) for side in (k, k + 1))
+        if not math.isfinite(right - left):
+            raise ActivationError(
+                self.name, f"a one-sided derivative of order {order} is not finite at {position!r}", "ask a lower order"
+            )
+        return right - left
+
+    def _on_piece(self, u: Array, order: int, k: int) -> Array:
+        """The derivative, of order 1 at least, of analytic piece k."""
+        if not self.pieces:
+            raise ActivationError(
+                self.name,
+                f"its derivative of order {order} is not known",
+                "build it with Activation.from_sympy instead",
+            )
+        try:
+            with np.errstate(all="ignore"):
+                return self.pieces[k](u, order)
+        except OverflowError as error:
+            raise ActivationError(
+                self.name, f"its derivative of order {order} exceeds the range of float64", "ask a lower order"
+            ) from error
+
+    def _by_pieces(self, u: Array, order: int) -> Array:
+        if len(self.pieces) == 1:
+            return self._on_piece(u, order, 0)
+        piece_of = np.searchsorted([kink.at for kink in self.kinks], u, side="left")
+        result = np.empty_like(u)
+        for k in range(len(self.kinks) + 1):
+            here = piece_of == k
+            result[here] = self._on_piece(u[here], order, k)
+        return result
 
     @property
     def sympy(self) -> sympy.Expr:
@@ -138,11 +213,17 @@ class Activation:
         return self.closed_forms.hermite(n, q)
 
     @staticmethod
-    def from_sympy(expression: sympy.Expr | str, *, name: str | None = None, length: float = 1.0) -> Activation:
+    def from_sympy(
+        expression: sympy.Expr | str,
+        *,
+        name: str | None = None,
+        length: float = 1.0,
+        search: tuple[float, float] | None = (-20.0, 20.0),
+    ) -> Activation:
         """An activation from a sympy expression in one variable; see `qcmap.activations.from_sympy`."""
-        from qcmap.activations._user import from_sympy
+        from qcmap.activations._formula import from_sympy
 
-        return from_sympy(expression, name=name, length=length)
+        return from_sympy(expression, name=name, length=length, search=search)
 
     @staticmethod
     def from_callable(
@@ -152,11 +233,12 @@ class Activation:
         *,
         name: str | None = None,
         length: float = 1.0,
+        search: tuple[float, float] | None = (-20.0, 20.0),
     ) -> Activation:
         """An activation from a vectorised callable and its kinks; see `qcmap.activations.from_callable`."""
-        from qcmap.activations._user import from_callable
+        from qcmap.activations._callable import from_callable
 
-        return from_callable(function, derivative, kinks, name=name, length=length)
+        return from_callable(function, derivative, kinks, name=name, length=length, search=search)
 
     def __copy__(self) -> Activation:
         return self
@@ -175,6 +257,14 @@ class Activation:
     def __repr__(self) -> str:
         parameters = ", ".join(f"{key}={value:g}" for key, value in self.parameters.items())
         return f"<activation {self.name}{f'({parameters})' if parameters else ''}>"
+
+
+def _checked_order(order: int) -> int:
+    if isinstance(order, bool) or not isinstance(order, (int, np.integer)) or order < 0:
+        raise ArgumentError(
+            "order", f"the order of a derivative must be an integer >= 0, not {order!r}", "give 0, 1, ..."
+        )
+    return int(order)
 
 
 def _renamed(name: str, parameters: dict[str, float]) -> Activation:

@@ -1,4 +1,4 @@
-"""The catalogue: one row an activation. To add one, write its jet in ``_functions.py`` and a row here."""
+"""The catalogue: one row an activation. To add one, write its formulas in ``_functions.py`` and ``_derivatives.py``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 from qcmap.activations import _closed_forms as closed
+from qcmap.activations import _derivatives as d
 from qcmap.activations import _functions as f
 from qcmap.activations._activation import Activation, Kink, TorchFunction
 from qcmap.errors import ActivationError
@@ -30,6 +31,7 @@ def _leaky_relu(negative_slope: float = 0.01) -> Activation:
     return Activation(
         "leaky_relu",
         *f.two_slopes(negative_slope, 1.0),
+        pieces=(d.polynomial(0, negative_slope), d.polynomial(0, 1)),
         kinks=(Kink(0.0, slope=1 - negative_slope),),
         homogeneity=1,
         two_slopes=(negative_slope, 1.0),
@@ -45,6 +47,7 @@ def _elu(alpha: float = 1.0) -> Activation:
     return Activation(
         "elu",
         *f.exponential_unit(1.0, alpha, 1.0),
+        pieces=(d.exponential(alpha, 1.0), d.polynomial(0, 1)),
         kinks=(Kink(0.0, slope=1 - alpha, curvature=-alpha),),
         length=4.0,
         expression=f"Max(u, 0) + {alpha!r}*(exp(Min(u, 0)) - 1)",
@@ -59,6 +62,7 @@ def _celu(alpha: float = 1.0) -> Activation:
     return Activation(
         "celu",
         *f.exponential_unit(1.0, alpha, alpha),
+        pieces=(d.exponential(alpha, alpha), d.polynomial(0, 1)),
         kinks=(Kink(0.0, curvature=-1 / alpha),),
         length=4 * alpha,
         expression=f"Max(u, 0) + {alpha!r}*(exp(Min(u, 0)/{alpha!r}) - 1)",
@@ -70,15 +74,21 @@ def _celu(alpha: float = 1.0) -> Activation:
 _SELU_LEFT = f.SELU_SCALE * f.SELU_ALPHA
 _FIXED: tuple[Activation, ...] = (
     Activation(
-        "tanh", *f.TANH, length=math.pi / 2, parity="odd", expression="tanh(u)", torch=_torch("torch.tanh")
+        "tanh", *f.TANH, pieces=(d.tanh,), length=math.pi / 2, parity="odd", expression="tanh(u)",
+        torch=_torch("torch.tanh"),
     ),
-    Activation("sigmoid", *f.SIGMOID, length=math.pi, expression="1/(1 + exp(-u))", torch=_torch("torch.sigmoid")),
     Activation(
-        "erf", *f.ERF, length=2.0, parity="odd", expression="erf(u)", kernel=closed.erf, torch=_torch("torch.erf")
+        "sigmoid", *f.SIGMOID, pieces=(d.sigmoid,), length=math.pi, expression="1/(1 + exp(-u))",
+        torch=_torch("torch.sigmoid"),
+    ),
+    Activation(
+        "erf", *f.ERF, pieces=(d.erf,), length=2.0, parity="odd", expression="erf(u)", kernel=closed.erf,
+        torch=_torch("torch.erf"),
     ),
     Activation(
         "relu",
         *f.two_slopes(0.0, 1.0),
+        pieces=(d.polynomial(0), d.polynomial(0, 1)),
         kinks=(Kink(0.0, slope=1.0),),
         homogeneity=1,
         two_slopes=(0.0, 1.0),
@@ -87,39 +97,52 @@ _FIXED: tuple[Activation, ...] = (
         torch=_torch("torch.relu"),
     ),
     Activation(
-        "softplus", *f.SOFTPLUS, length=math.pi, expression="log(1 + exp(u))",
+        "softplus", *f.SOFTPLUS, pieces=(d.softplus,), length=math.pi, expression="log(1 + exp(u))",
         torch=_functional("softplus", threshold=40),
     ),
     Activation(
         "selu",
         *f.exponential_unit(f.SELU_SCALE, f.SELU_ALPHA, 1.0),
+        pieces=(d.exponential(_SELU_LEFT, 1.0), d.polynomial(0, f.SELU_SCALE)),
         kinks=(Kink(0.0, slope=f.SELU_SCALE - _SELU_LEFT, curvature=-_SELU_LEFT),),
         length=4.0,
         expression="1.0507009873554804934193349852946*(Max(u, 0)"
         " + 1.6732632423543772848170429916717*(exp(Min(u, 0)) - 1))",
         torch=_torch("torch.selu"),
     ),
-    Activation("swish", *f.SWISH, length=math.pi, expression="u/(1 + exp(-u))", torch=_functional("silu")),
-    Activation("gelu", *f.GELU, length=3.0, expression="u*(1 + erf(u/sqrt(2)))/2", torch=_functional("gelu")),
+    Activation(
+        "swish", *f.SWISH, pieces=(d.swish,), length=math.pi, expression="u/(1 + exp(-u))",
+        torch=_functional("silu"),
+    ),
+    Activation(
+        "gelu", *f.GELU, pieces=(d.gelu,), length=3.0, expression="u*(1 + erf(u/sqrt(2)))/2",
+        torch=_functional("gelu"),
+    ),
     Activation(
         "gelu_tanh",
-        *f.GELU_TANH,
+        *f.GELU_TANH, pieces=(d.gelu_tanh(*f.GELU_TANH_ARGUMENT),),
         length=2.5,
         expression="u*(1 + tanh(sqrt(2/pi)*(u + 44715*u**3/1000000)))/2",
         torch=_functional("gelu", approximate="tanh"),
     ),
     Activation(
         "bentid",
-        *f.BENTID,
+        *f.BENTID, pieces=(d.bentid,),
         length=1.0,
         expression="(sqrt(u**2 + 1) - 1)/2 + u",
         torch=_torch("qcmap.nn.functional.bentid"),
     ),
-    Activation("atan", *f.ATAN, length=1.0, parity="odd", expression="atan(u)", torch=_torch("torch.atan")),
-    Activation("asinh", *f.ASINH, length=1.0, parity="odd", expression="asinh(u)", torch=_torch("torch.asinh")),
+    Activation(
+        "atan", *f.ATAN, pieces=(d.atan,), length=1.0, parity="odd", expression="atan(u)",
+        torch=_torch("torch.atan"),
+    ),
+    Activation(
+        "asinh", *f.ASINH, pieces=(d.asinh,), length=1.0, parity="odd", expression="asinh(u)",
+        torch=_torch("torch.asinh"),
+    ),
     Activation(
         "square",
-        *f.SQUARE,
+        *f.SQUARE, pieces=(d.polynomial(0, 0, 1),),
         parity="even",
         homogeneity=2,
         expression="u**2",
@@ -128,7 +151,7 @@ _FIXED: tuple[Activation, ...] = (
     ),
     Activation(
         "softsign",
-        *f.SOFTSIGN,
+        *f.SOFTSIGN, pieces=(d.softsign(-1), d.softsign(1)),
         kinks=(Kink(0.0, curvature=-4.0),),
         length=1.0,
         parity="odd",
@@ -136,18 +159,21 @@ _FIXED: tuple[Activation, ...] = (
         torch=_functional("softsign"),
     ),
     Activation(
-        "sin", *f.SIN, oscillates=True, parity="odd", expression="sin(u)", kernel=closed.sin, torch=_torch("torch.sin")
+        "sin", *f.SIN, pieces=(d.sine(0),), oscillates=True, parity="odd", expression="sin(u)", kernel=closed.sin,
+        torch=_torch("torch.sin"),
     ),
     Activation(
-        "cos", *f.COS, oscillates=True, parity="even", expression="cos(u)", kernel=closed.cos, torch=_torch("torch.cos")
+        "cos", *f.COS, pieces=(d.sine(1),), oscillates=True, parity="even", expression="cos(u)", kernel=closed.cos,
+        torch=_torch("torch.cos"),
     ),
     Activation(
-        "mish", *f.MISH, centre=math.log(2) / 2, length=2.3, expression="u*tanh(log(1 + exp(u)))",
+        "mish", *f.MISH, pieces=(d.mish,), centre=math.log(2) / 2, length=2.3, expression="u*tanh(log(1 + exp(u)))",
         torch=_functional("mish"),
     ),
     Activation(
         "hardtanh",
         *f.clipped(-1.0, 1.0),
+        pieces=(d.polynomial(-1), d.polynomial(0, 1), d.polynomial(1)),
         kinks=(Kink(-1.0, slope=1.0), Kink(1.0, slope=-1.0)),
         parity="odd",
         expression="Min(Max(u, -1), 1)",
@@ -155,7 +181,7 @@ _FIXED: tuple[Activation, ...] = (
     ),
     Activation(
         "hardswish",
-        *f.HARDSWISH,
+        *f.HARDSWISH, pieces=(d.polynomial(0), d.polynomial(0, 1 / 2, 1 / 6), d.polynomial(0, 1)),
         kinks=(Kink(-3.0, slope=-0.5, curvature=1 / 3), Kink(3.0, slope=-0.5, curvature=-1 / 3)),
         expression="u*Min(Max(u + 3, 0), 6)/6",
         torch=_functional("hardswish"),
@@ -163,13 +189,14 @@ _FIXED: tuple[Activation, ...] = (
     Activation(
         "relu6",
         *f.clipped(0.0, 6.0),
+        pieces=(d.polynomial(0), d.polynomial(0, 1), d.polynomial(6)),
         kinks=(Kink(0.0, slope=1.0), Kink(6.0, slope=-1.0)),
         expression="Min(Max(u, 0), 6)",
         torch=_functional("relu6"),
     ),
     Activation(
         "identity",
-        *f.IDENTITY,
+        *f.IDENTITY, pieces=(d.polynomial(0, 1),),
         parity="odd",
         homogeneity=1,
         two_slopes=(1.0, 1.0),
@@ -217,7 +244,7 @@ def activation(
     ------
     ActivationError
         For an unknown name (the message gives the nearest ones), an unknown parameter, or a callable that does not
-        return finite numbers in the shape of its argument.
+        return finite numbers in the shape of its argument or has kinks that are not among ``kinks``.
     """
     if isinstance(specification, Activation):
         _refuse(specification.name, "an activation", kinks, parameters)
@@ -246,7 +273,9 @@ def _refuse(subject: str, what: str, kinks: tuple[float, ...], parameters: Mappi
 
 def named(name: str, **parameters: float) -> Activation:
     """The catalogue's activation of this name; the same object for the same name and parameters."""
-    return _named(name, tuple(sorted(parameters.items())))
+    row = _named(name, tuple(sorted(parameters.items())))
+    # Parameters at their defaults, written or not, mean one object.
+    return _named(row.name, tuple(sorted(row.parameters.items())))
 
 
 @lru_cache(maxsize=256)

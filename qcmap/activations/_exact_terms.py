@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import sympy as sp
 
-from qcmap.activations._user import _between, _kink_positions, _on_piece
+from qcmap.activations._formula import _between, _kink_positions, _on_piece
 from qcmap.errors import ActivationError
 
 if TYPE_CHECKING:

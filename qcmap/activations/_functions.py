@@ -1,7 +1,7 @@
 """The formulas of the catalogue: value, first and second derivative, in numpy, free of overflow and cancellation.
 
-Each function takes a float64 array of any shape and returns the triple (phi, phi', phi''). At a kink the derivatives
-take the value of one side (the left one unless said otherwise), which changes no integral.
+Each function takes a float64 array of any shape and returns one of the same shape. At a kink the derivatives take the
+value of the left side, which changes no integral. Derivatives of higher order are in ``_derivatives.py``.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ Jet = tuple[Callable[[Array], Array], Callable[[Array], Array], Callable[[Array]
 
 SELU_SCALE = 1.0507009873554804934193349852946
 SELU_ALPHA = 1.6732632423543772848170429916717
-_GELU_TANH = math.sqrt(2 / math.pi), 0.044715
+GELU_TANH_ARGUMENT = math.sqrt(2 / math.pi), 0.044715
 
 
-def _logistic(u: Array) -> Array:
+def logistic(u: Array) -> Array:
+    """The value 1 / (1 + exp(-u))."""
     decay = np.exp(-np.abs(u))
     return np.where(u >= 0, 1.0, decay) / (1 + decay)
 
@@ -49,7 +50,8 @@ def _erf(u: Array) -> Array:
     return erf(u)
 
 
-def _normal_cdf(u: Array) -> Array:
+def normal_cdf(u: Array) -> Array:
+    """The value (1 + erf(u / sqrt 2)) / 2."""
     from scipy.special import ndtr
 
     return ndtr(u)
@@ -60,7 +62,7 @@ def _normal_pdf(u: Array) -> Array:
 
 
 def _gelu_tanh_inner(u: Array) -> tuple[Array, Array, Array]:
-    scale, cubic = _GELU_TANH
+    scale, cubic = GELU_TANH_ARGUMENT
     return scale * (u + cubic * u**3), scale * (1 + 3 * cubic * u * u), 6 * scale * cubic * u
 
 
@@ -76,10 +78,15 @@ def _gelu_tanh_second(u: Array) -> Array:
 
 def _mish_parts(u: Array) -> tuple[Array, Array, Array]:
     """T = tanh(softplus(u)) and its first two derivatives."""
-    soft, logistic = _softplus(u), _logistic(u)
+    soft, sigma = _softplus(u), logistic(u)
     height, sech2 = np.tanh(soft), _sech2(soft)
-    slope = sech2 * logistic
-    return height, slope, sech2 * _logistic_slope(u) - 2 * height * slope * logistic
+    slope = sech2 * sigma
+    return height, slope, sech2 * _logistic_slope(u) - 2 * height * slope * sigma
+
+
+def mish_height(u: Array) -> Array:
+    """The value tanh(softplus(u))."""
+    return np.tanh(_softplus(u))
 
 
 def _mish_first(u: Array) -> Array:
@@ -120,21 +127,21 @@ def clipped(lower: float, upper: float) -> Jet:
 
 
 TANH: Jet = np.tanh, _sech2, lambda u: -2 * np.tanh(u) * _sech2(u)
-SIGMOID: Jet = _logistic, _logistic_slope, _logistic_curvature
+SIGMOID: Jet = logistic, _logistic_slope, _logistic_curvature
 ERF: Jet = (
     _erf,
     lambda u: 2 / math.sqrt(math.pi) * np.exp(-u * u),
     lambda u: -4 / math.sqrt(math.pi) * u * np.exp(-u * u),
 )
-SOFTPLUS: Jet = _softplus, _logistic, _logistic_slope
+SOFTPLUS: Jet = _softplus, logistic, _logistic_slope
 SWISH: Jet = (
-    lambda u: u * _logistic(u),
-    lambda u: _logistic(u) + u * _logistic_slope(u),
+    lambda u: u * logistic(u),
+    lambda u: logistic(u) + u * _logistic_slope(u),
     lambda u: 2 * _logistic_slope(u) + u * _logistic_curvature(u),
 )
 GELU: Jet = (
-    lambda u: u * _normal_cdf(u),
-    lambda u: _normal_cdf(u) + u * _normal_pdf(u),
+    lambda u: u * normal_cdf(u),
+    lambda u: normal_cdf(u) + u * _normal_pdf(u),
     lambda u: (2 - u * u) * _normal_pdf(u),
 )
 GELU_TANH: Jet = lambda u: 0.5 * u * (1 + np.tanh(_gelu_tanh_inner(u)[0])), _gelu_tanh_first, _gelu_tanh_second
