@@ -73,7 +73,7 @@ class GraphNetwork(nn.Module):
                 _attach(self, node.id, self._linear(node, node.op))
             elif isinstance(node.op, Nonlinear):
                 act = activation(node.op.function)  # pyright: ignore[reportArgumentType]
-                _attach(self, node.id, activation_module(act, None if shaping is None else shaping[node.op.name]))
+                _attach(self, node.id, activation_module(act, None if shaping is None else shaping.at(node.id)))
             elif type(node.op) not in _FUNCTIONS and not isinstance(node.op, Input):
                 what = f"a {node.op.kind} works on locations, a batch or gates, which a fully-connected network has not"
                 raise ArchitectureError(node.id, what, "write the network in torch")

@@ -10,7 +10,7 @@ from scipy.special import ndtr
 
 import qcmap as qc
 from qcmap.activations import CATALOGUE
-from qcmap.errors import Infeasible, NumericalError
+from qcmap.errors import ActivationError, Infeasible, NumericalError
 from qcmap.numeric import Conditions, Transform, conditions, solve
 from tests import oracles
 from tests.oracles import FORMULAS, MP, formula_of
@@ -199,19 +199,20 @@ def test_conditions_of_any_transform(name, constants):
 def test_undeclared_kinks_are_refused():
     for function in (lambda u: np.abs(u - 0.1), lambda u: np.maximum(u, 0.3), lambda u: np.clip(u, -0.7, 1)):
         with pytest.raises(NumericalError, match="kinks"):
-            conditions(Transform(qc.Activation.from_callable(function, name="kinked")))
+            conditions(Transform(qc.Activation.from_callable(function, name="kinked", search=None)))
+        with pytest.raises(ActivationError, match="not declared"):
+            qc.Activation.from_callable(function, name="kinked")
 
 
 def test_undeclared_kinks_are_refused_by_dks():
     def kinked(u):
         return np.where(u > 0.01, u, np.expm1(np.minimum(u, 0.01)) + (0.01 - np.expm1(0.01)))
 
-    act = qc.Activation.from_callable(kinked, lambda u: np.where(u > 0.01, 1.0, np.exp(np.minimum(u, 0.01))))
+    slope = lambda u: np.where(u > 0.01, 1.0, np.exp(np.minimum(u, 0.01)))  # noqa: E731
+    act = qc.Activation.from_callable(kinked, slope, search=None)
     with pytest.raises(NumericalError, match="kinks"):
         qc.dks(qc.zoo.mlp(50, activation=act), zeta=1.5)
-    declared = qc.Activation.from_callable(
-        kinked, lambda u: np.where(u > 0.01, 1.0, np.exp(np.minimum(u, 0.01))), kinks=(0.01,)
-    )
+    declared = qc.Activation.from_callable(kinked, slope, kinks=(0.01,))
     assert max(map(abs, qc.dks(qc.zoo.mlp(50, activation=declared), zeta=1.5).residuals()["kinked"].values())) < 1e-12
 
 

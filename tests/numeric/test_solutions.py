@@ -12,9 +12,9 @@ import qcmap as qc
 from qcmap.activations import CATALOGUE
 from qcmap.errors import NumericalError
 from qcmap.numeric import solve
-from qcmap.numeric._moments import slopes
-from qcmap.numeric._quadrature import gaussian_rule
-from qcmap.numeric._solutions import STANDARD_BOX, roots
+from qcmap.numeric.maps._quadrature import gaussian_rule
+from qcmap.numeric.shaping._moments import slopes
+from qcmap.numeric.shaping._solutions import STANDARD_BOX, roots
 from tests import oracles
 from tests.oracles import FORMULAS, MP
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from qcmap.activations import Activation
 from qcmap.errors import ActivationError, ArgumentError, NumericalError
-from qcmap.numeric._quadrature import ORDER, gaussian_rule
+from qcmap.numeric.maps._quadrature import ORDER, gaussian_rule
 
 Array = NDArray[np.float64]
 
@@ -52,10 +52,13 @@ class Transform:
         argument = self.input_scale * np.asarray(u, dtype=np.float64) + self.input_shift
         return self.output_scale * (self.activation.value(argument) + self.output_shift)
 
-    def derivative(self, u: ArrayLike) -> Array:
-        """phi_hat'(u), for real u of any shape."""
+    def derivative(self, u: ArrayLike, order: int = 1) -> Array:
+        """The derivative of phi_hat of some order, kinks apart, for real u of any shape; order 0 is phi_hat."""
+        if order == 0:
+            return self(u)
         argument = self.input_scale * np.asarray(u, dtype=np.float64) + self.input_shift
-        return self.output_scale * self.input_scale * self.activation.first(argument)
+        slope = self.activation.first(argument) if order == 1 else self.activation.derivative(argument, order)
+        return self.output_scale * self.input_scale**order * slope
 
     def to_dict(self) -> dict[str, Any]:
         """The activation's name and parameters and the four constants."""

@@ -31,7 +31,8 @@ from typing import Any
 
 from qcmap.activations import Activation, activation
 from qcmap.errors import Infeasible
-from qcmap.numeric._transform import Transform
+from qcmap.numeric.maps._transform import Transform
+from qcmap.numeric.shaping._shaping import Solution
 
 _FARTHEST = 8.0
 
@@ -53,7 +54,15 @@ def _excess(left: float, right: float, t: float) -> float:
     return gap / (energy - gap)
 
 
-def _transform(act: Activation, t: float) -> Transform:
+def q_slope_of(left: float, right: float, t: float) -> float:
+    """Q'(1) at shift t (in units of the input scale)."""
+    mass, density, mean = _normal(t)
+    k = right - left
+    variance = left**2 + (right**2 - left**2) * mass - k**2 * mean * (mean - t)
+    return 1 - k * t * (left * density + k * mean * (1 - mass)) / variance
+
+
+def shifted(act: Activation, t: float) -> Transform:
     """The transform with this t: abs(input_shift) = 1 as in the paper, or input_shift 0; output constants follow."""
     assert act.two_slopes is not None
     left, right = act.two_slopes
@@ -75,6 +84,58 @@ def _nearest_root(function: Callable[[float], float], side: float) -> float | No
     return None
 
 
+def two_sided(act: Activation, psi: float, q_slope: float | str | None) -> Solution:
+    """The solution of a function that is linear on either side of zero, for each choice of ``q_slope`` of `dks`.
+
+    With fixed slopes t has one value or two, and so has Q'(1): 1 and None take the first, "minimise" the smaller.
+
+    Raises
+    ------
+    Infeasible
+        As `three_conditions` and `with_free_slope`; or if Q'(1) cannot be ``q_slope``.
+    """
+    targets = {"Q(1)": 1.0, "C(0)": 0.0, "C'(1)": psi}
+    if act.free_slope and q_slope == 1.0:
+        return Solution(with_free_slope(act, psi), {"Q(1)": 1.0, "Q'(1)": 1.0, **targets})
+    if act.free_slope and q_slope is not None:
+        from qcmap.numeric.shaping._leaky_slope import with_slope_for
+
+        return with_slope_for(act, psi, q_slope)
+    first = three_conditions(act, psi)
+    if q_slope is None or q_slope == 1.0:
+        return Solution(first, targets)
+    both = [first]
+    if (other := _root(act, psi, -first.input_shift)) is not None:
+        both.append(shifted(act, other))
+    assert act.two_slopes is not None
+    slopes = [q_slope_of(*act.two_slopes, t.input_shift / t.input_scale) for t in both]
+    if isinstance(q_slope, str):
+        return Solution(both[slopes.index(min(slopes))], targets)
+    for transform, slope in zip(both, slopes, strict=True):
+        if abs(slope - q_slope) <= 1e-12:
+            return Solution(transform, {"Q(1)": 1.0, "Q'(1)": q_slope, **targets})
+    reached = tuple(sorted((slope, slope) for slope in slopes))
+    raise Infeasible(
+        act.name,
+        f"no transform has Q'(1) = {q_slope:.10g} and C'(1) = {psi:.10g}: homogeneity leaves one degree of freedom "
+        f"less, and Q'(1) is {' or '.join(f'{slope:.10g}' for slope in sorted(slopes))}",
+        "leave q_slope at 1, which is dropped here, or use leaky_relu",
+        condition="Q'(1)",
+        achievable=reached,
+    )
+
+
+def _root(act: Activation, psi: float, side: float) -> float | None:
+    """The t nearest to 0 on one side with C'(1) = psi."""
+    assert act.two_slopes is not None
+    left, right = act.two_slopes
+
+    def gap(t: float) -> float:
+        return math.log(max(_excess(left, right, t), 1e-300)) - math.log(psi - 1)
+
+    return None if left == right or side == 0 else _nearest_root(gap, math.copysign(1.0, side))
+
+
 def three_conditions(act: Activation, psi: float) -> Transform:
     """Q(1) = 1, C(0) = 0 and C'(1) = psi, without the condition on Q'(1) (DKS, section 18.6).
 
@@ -88,12 +149,9 @@ def three_conditions(act: Activation, psi: float) -> Transform:
     assert act.two_slopes is not None
     left, right = act.two_slopes
 
-    def gap(t: float) -> float:
-        return math.log(max(_excess(left, right, t), 1e-300)) - math.log(psi - 1)
-
-    t = None if left == right else _nearest_root(gap, 1.0)
-    if t is None and left != right:
-        t = _nearest_root(gap, -1.0)
+    t = _root(act, psi, 1.0)
+    if t is None:
+        t = _root(act, psi, -1.0)
     if t is None:
         grid = [1 + _excess(left, right, _FARTHEST * k / 400) for k in range(-400, 401)] if left != right else [1.0]
         achievable = ((min(grid), max(grid)),)
@@ -109,7 +167,7 @@ def three_conditions(act: Activation, psi: float) -> Transform:
             condition="C'(1)",
             achievable=achievable,
         )
-    return _transform(act, t)
+    return shifted(act, t)
 
 
 def with_free_slope(act: Activation, psi: float) -> Transform:
@@ -132,4 +190,4 @@ def with_free_slope(act: Activation, psi: float) -> Transform:
         )
     # (1 - l)^2 = share (1 + l^2), solved for abs(l) <= 1 without cancellation.
     slope = (1 - share) / (1 + math.sqrt(share * (2 - share)))
-    return _transform(activation(act.name, negative_slope=slope), 0.0)
+    return shifted(activation(act.name, negative_slope=slope), 0.0)

@@ -55,37 +55,47 @@ def _analytic_breaks(act: Activation, reach: float) -> Array:
     return np.unique(np.concatenate([kinks, graded]))
 
 
-def u_breaks(act: Activation, scale: Array, shift: Array) -> Array:
-    """The breaks in u that matter for arguments ``scale * x + shift`` with abs(x) <= `RANGE`."""
-    reach = float(np.max(np.abs(scale) * RANGE + np.abs(shift), initial=1.0))
-    return _analytic_breaks(act, 2.0 ** math.ceil(math.log2(max(reach, 1.0))))
+def u_breaks(act: Activation, scale: Array, shift: Array, reach: float = RANGE) -> Array:
+    """The breaks in u that matter for arguments ``scale * x + shift`` with abs(x) <= ``reach``."""
+    farthest = float(np.max(np.abs(scale) * reach + np.abs(shift), initial=1.0))
+    return _analytic_breaks(act, 2.0 ** math.ceil(math.log2(max(farthest, 1.0))))
 
 
-def panel_rule(breaks: Array, order: int) -> tuple[Array, Array]:
+def panel_rule(breaks: Array, order: int, reach: float = RANGE, density: float = 1.0) -> tuple[Array, Array]:
     """Nodes and weights on panels between ``breaks`` (m, p + 1), clipped to the range and sorted, with the density.
 
-    Returns arrays (m, p * order); the weights include exp(-x^2 / 2) / sqrt(2 pi).
+    Returns arrays (m, p * order); the weights include (exp(-x^2 / 2) / sqrt(2 pi))^density.
     """
-    ends = np.sort(np.minimum(np.maximum(breaks, -RANGE), RANGE), axis=1)
+    ends = np.sort(np.minimum(np.maximum(breaks, -reach), reach), axis=1)
     nodes, weights = legendre(order)
     left, right = ends[:, :-1, None], ends[:, 1:, None]
     half, middle = (right - left) / 2, (right + left) / 2
     shape = (len(ends), (ends.shape[1] - 1) * order)
     x = (middle + half * nodes).reshape(shape)
-    w = (half * weights).reshape(shape) * np.exp(-x * x / 2) / math.sqrt(2 * math.pi)
+    w = (half * weights).reshape(shape) * np.exp(-density / 2 * x * x) / math.sqrt(2 * math.pi) ** density
     return x, w
 
 
 def gaussian_rule(
-    act: Activation, scale: Array, shift: Array, *, order: int = ORDER, extra: Array | None = None
+    act: Activation,
+    scale: Array,
+    shift: Array,
+    *,
+    order: int = ORDER,
+    extra: Array | None = None,
+    reach: float = RANGE,
+    density: float = 1.0,
 ) -> tuple[Array, Array]:
     """Nodes and weights (m, n) for E[f(phi(scale x + shift))], ``scale`` (not zero) and ``shift`` of shape (m,).
 
-    ``extra`` gives more breaks in x, of shape (e,). The weights of each row sum to 1 to rounding.
+    ``extra`` gives more breaks in x, of shape (e,), and ``reach`` a wider range for functions that grow fast. The
+    weights of each row, with ``density`` 1, sum to 1 to rounding; they are multiplied by that power of the density.
     """
-    uniform = _UNIFORM if extra is None else np.concatenate([_UNIFORM, extra])
-    own = u_breaks(act, scale, shift)
+    uniform = _UNIFORM if reach == RANGE else np.linspace(-reach, reach, 2 * math.ceil(reach / 2.5) + 1)
+    if extra is not None:
+        uniform = np.concatenate([uniform, extra])
+    own = u_breaks(act, scale, shift, reach)
     breaks = np.empty((len(scale), uniform.size + own.size))
     breaks[:, : uniform.size] = uniform
     breaks[:, uniform.size :] = (own - shift[:, None]) / scale[:, None]
-    return panel_rule(breaks, order)
+    return panel_rule(breaks, order, reach, density)

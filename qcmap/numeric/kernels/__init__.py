@@ -1,0 +1,1 @@
+"""Tangent kernels: pairs, Gram matrices, gradient descent, limits."""

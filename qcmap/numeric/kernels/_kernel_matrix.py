@@ -1,0 +1,57 @@
+"""Kernel matrices: what makes a matrix one, its spectrum and its condition number."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from qcmap.errors import ArgumentError
+
+Array = NDArray[np.float64]
+
+_EPS = float(np.finfo(np.float64).eps)
+
+
+def condition_number(kernel: ArrayLike) -> float:
+    """The largest over the smallest eigenvalue of a kernel matrix (n, n) (DKS, section 24.3.2).
+
+    With the best rate 1/lambda_1 the loss falls as (1 - 1/cond)^(2t) in the end. Infinity if the smallest eigenvalue is
+    zero to rounding, n eps of the largest: then the true number is at least about 1 / (n eps).
+
+    Raises
+    ------
+    ArgumentError
+        For a matrix that is not symmetric, or has an eigenvalue below zero by more than rounding.
+    """
+    values = clipped(np.asarray(np.linalg.eigvalsh(symmetric(kernel)), dtype=np.float64))
+    return float(values[-1] / values[0]) if values[0] > 0 else math.inf
+
+
+def clipped(values: Array) -> Array:
+    """Increasing eigenvalues, those that are zero to rounding set to 0; raises `ArgumentError` for negative ones."""
+    largest = float(np.abs(values).max())
+    # A kernel matrix that was computed entry by entry carries their rounding, which may exceed eigh's own.
+    if values[0] < -1e-9 * largest:
+        what = f"it has the eigenvalue {values[0]:.3g}, the largest is {largest:.3g}: kernels have none below zero"
+        raise ArgumentError("kernel", what, "check the matrix")
+    return np.where(values <= len(values) * _EPS * largest, 0.0, values)
+
+
+def symmetric(kernel: ArrayLike) -> Array:
+    """A kernel as a symmetric matrix; raises `ArgumentError` if it is none."""
+    matrix = finite("kernel", kernel)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size:
+        raise ArgumentError("kernel", f"it is a square matrix, not of shape {matrix.shape}", "give the (n, n) kernel")
+    if np.abs(matrix - matrix.T).max() > 1e-10 * np.abs(matrix).max():
+        raise ArgumentError("kernel", "it is not symmetric", "give the kernel of the training inputs with themselves")
+    return (matrix + matrix.T) / 2
+
+
+def finite(name: str, value: ArrayLike) -> Array:
+    """The numbers as an array; raises `ArgumentError` unless they are finite."""
+    array = np.asarray(value, dtype=np.float64)
+    if not np.isfinite(array).all():
+        raise ArgumentError(name, "it has entries that are not finite", "check the numbers")
+    return array

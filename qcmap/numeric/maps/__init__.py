@@ -1,0 +1,1 @@
+"""Local and network Q and C maps: quadrature, series, interpolants, the walk over a graph."""

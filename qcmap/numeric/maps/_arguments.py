@@ -1,0 +1,56 @@
+"""Checks of the arguments of maps, and how arrays of q values are grouped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from numbers import Integral
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from qcmap.errors import ArgumentError
+
+Array = NDArray[np.float64]
+
+
+def groups(q1: Array, q2: Array) -> Iterator[tuple[NDArray[np.intp], float, float]]:
+    """(flat indices, q1, q2) for each distinct pair."""
+    a, b = q1.reshape(-1), q2.reshape(-1)
+    if a.size and (a == a[0]).all() and (b == b[0]).all():
+        yield np.arange(a.size), float(a[0]), float(b[0])
+        return
+    order = np.lexsort((b, a))
+    new = np.flatnonzero((np.diff(a[order]) != 0) | (np.diff(b[order]) != 0)) + 1
+    for here in np.split(order, new) if a.size else ():
+        yield here, float(a[here[0]]), float(b[here[0]])
+
+
+def integer(order: int, *, least: int, name: str = "order") -> int:
+    """The order of a derivative, or a count; raises `ArgumentError` unless it is an integer of at least ``least``."""
+    if isinstance(order, bool) or not isinstance(order, Integral) or order < least:
+        raise ArgumentError(name, f"it must be an integer of at least {least}, not {order!r}", "give such an integer")
+    return int(order)
+
+
+def positive(name: str, value: ArrayLike) -> Array:
+    """The q values as an array; raises `ArgumentError` unless they are positive and finite."""
+    array = np.asarray(value, dtype=np.float64)
+    bad = ~(np.isfinite(array) & (array > 0))
+    if bad.any():
+        raise ArgumentError(name, f"q values are positive and finite, not {array[bad].flat[0]}", "check the inputs")
+    return array
+
+
+def correlation(value: ArrayLike) -> Array:
+    """The c values as an array, clipped to [-1, 1]; raises `ArgumentError` if they leave it by more than 1e-12."""
+    array = np.asarray(value, dtype=np.float64)
+    bad = ~(np.abs(array) <= 1 + 1e-12)
+    if bad.any():
+        raise ArgumentError("c", f"c values lie in [-1, 1], not {array[bad].flat[0]}", "check the inputs")
+    return np.clip(array, -1.0, 1.0)
+
+
+def rounded(q: Array) -> Array:
+    """Q to 48 bits, so that values that differ by rounding share one interpolant."""
+    mantissa, exponent = np.frexp(q)
+    return np.ldexp(np.round(mantissa * 2.0**48) / 2.0**48, exponent)

@@ -1,0 +1,340 @@
+"""Local Q and C maps of one nonlinear layer (DKS, sections 6 and 8)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.polynomial.hermite_e import hermeval
+from numpy.typing import ArrayLike, NDArray
+
+from qcmap.activations import Activation, Kernel, activation
+from qcmap.errors import ArgumentError, NumericalError
+from qcmap.numeric.maps._arguments import correlation, groups, integer, positive, rounded
+from qcmap.numeric.maps._correlated import Layer, correlated, jump_of
+from qcmap.numeric.maps._geometry import CMap
+from qcmap.numeric.maps._hermite import (
+    SERVED,
+    HermiteSeries,
+    hermite_series,
+    hermite_values,
+    served,
+    summed,
+    summed_rounding,
+    terms_for,
+)
+from qcmap.numeric.maps._integrals import Integrals
+from qcmap.numeric.maps._profile import ROUNDING, Profile, composed, profile
+from qcmap.numeric.maps._transform import Transform, refuse_jumps
+
+Array = NDArray[np.float64]
+
+_FEW = 12
+"""Up to this many c values are computed one by one; more go through an interpolant."""
+_SHORT = 0.68
+"""For few values beyond this abs(c) a two-dimensional integral costs less than a long series."""
+_KEPT = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class _Point:
+    """What is known at one q: the range of integration, the second moment, and a Hermite series up to some abs(c)."""
+
+    reach: float
+    moment: float
+    series: HermiteSeries
+    terms: float
+
+
+class LocalMaps(CMap):
+    """Q and C maps of a nonlinear layer with activation f: phi itself, or a transform of it.
+
+    ``q(q)`` is Q(q) = E f(sqrt(q) x)^2 (DKS, equation 5), ``dq(q)`` its derivatives (section 8.1.1), and
+    ``c(c, q1, q2)`` and ``dc(c, q1, q2)`` the C map (equations 6 and 7) and its derivatives in c (section 8.1.2). All
+    take arrays that broadcast.
+
+    Closed forms are used where they are known. Else C is its Hermite series where that has converged to rounding, and a
+    two-dimensional integral with the kinks of f elsewhere; many c values go through a Chebyshev series in arccos c
+    (docs/quadrature.md). ``error`` bounds what all this does to the values.
+    """
+
+    transform: Transform
+
+    def __init__(self, act: Activation | str, transform: Transform | None = None) -> None:
+        act = activation(act)
+        self.transform = Transform(act) if transform is None else transform
+        self._integrals = Integrals(self.transform)
+        self._kernel = act.kernel if transform is None else None
+        self._moments: dict[float, float] = {}
+        self._points: dict[float, _Point] = {}
+        self._profiles: dict[tuple[float, float, int], Profile | None] = {}
+
+    def mean(self, q: ArrayLike = 1.0) -> Array:
+        """E f(sqrt(q) x), the channel mean after the layer (DKS, appendix A), for q > 0 of any shape."""
+        return self._integrals.each(positive("q", q), lambda x, f, root: f)
+
+    def q(self, q: ArrayLike = 1.0) -> Array:
+        """Q(q), for q > 0 of any shape.
+
+        Raises
+        ------
+        NumericalError
+            If phi is not finite where the integral needs it, grows too fast, or has kinks that were not declared.
+        """
+        values = positive("q", q)
+        if self._kernel is not None:
+            with np.errstate(over="ignore"):
+                return self._integrals.finite(self._kernel(np.ones_like(values), values, values), values)
+        if values.size == 1:
+            # Deep networks ask for the same value again and again.
+            return np.full(values.shape, self._moment(float(values.reshape(-1)[0])))
+        return self._integrals.each(values, lambda x, f, root: f * f)
+
+    def dq(self, q: ArrayLike = 1.0, order: int = 1) -> Array:
+        """The derivative of Q of any order i >= 1, for q > 0 of any shape and a continuous f.
+
+        Q'(q) = E[f f' x] / sqrt(q) with f at sqrt(q) x (DKS, section 8.1.1). Since E[H(sqrt(q) x)] has the derivative
+        E[H He_2] / (2 q) (integrate by parts twice), Q^(i) = E[f f' He_{2i-1}] sqrt(q) / (2^(i-1) q^i).
+        """
+        order = integer(order, least=1)
+        refuse_jumps(self.transform.activation)
+        he = [0.0] * (2 * order - 1) + [1.0]
+
+        def integrand(x: Array, f: Array, root: Array) -> Array:
+            slope = self.transform.derivative(root * x)
+            return f * slope * hermeval(x, he) * root ** (1 - 2 * order) / 2 ** (order - 1)
+
+        return self._integrals.each(positive("q", q), integrand)
+
+    def c(self, c: ArrayLike, q1: ArrayLike = 1.0, q2: ArrayLike = 1.0) -> Array:
+        """C(c, q1, q2), for c in [-1, 1] and q1, q2 > 0, broadcast together.
+
+        Raises
+        ------
+        ArgumentError
+            If c leaves [-1, 1] by more than 1e-12, or q is not positive and finite.
+        NumericalError
+            If Q is zero or not finite there, so that C is not defined.
+        """
+        return np.clip(self._map(c, q1, q2, 0), -1.0, 1.0)
+
+    def dc(self, c: ArrayLike, q1: ArrayLike = 1.0, q2: ArrayLike = 1.0, order: int = 1) -> Array:
+        """The derivative of C in c of any order i >= 1; arguments as in `c`.
+
+        (q1 q2)^(i/2) E[f^(i)(u1) f^(i)(u2)] / sqrt(Q(q1) Q(q2)), where a jump in f^(m), m < i, makes f^(i) hold delta
+        functions, which count (DKS, section 8.1.2; docs/quadrature.md).
+
+        Raises
+        ------
+        ArgumentError
+            As `c`, and for an order that is not a positive integer.
+        NumericalError
+            Also where it is infinite: at c = 1 (and -1, if kinks lie symmetrically) if f^(i-1) or an earlier derivative
+            jumps.
+        """
+        return self._map(c, q1, q2, integer(order, least=1))
+
+    def iterated(self, c: ArrayLike, n: int, q1: ArrayLike = 1.0, q2: ArrayLike = 1.0) -> Array:
+        """C^n(c, q1, q2), the map composed n >= 1 times with itself at the same q values, which Q has to keep.
+
+        By repeated squaring of interpolants where they resolve the composition, else one map after the other.
+
+        Raises
+        ------
+        ArgumentError, NumericalError
+            As `c`, and for an n that is not a positive integer.
+        """
+        n = integer(n, least=1, name="n")
+        c, q1, q2 = np.broadcast_arrays(correlation(c), positive("q1", q1), positive("q2", q2))
+        result = np.empty(c.shape)
+        for here, a, b in groups(rounded(q1), rounded(q2)):
+            values = c.reshape(-1)[here]
+            power = self._power(a, b, n)
+            if power is not None:
+                values = np.clip(power(values), -1.0, 1.0)
+            else:
+                once = self._profile(a, b, 0)
+                for _ in range(n):
+                    values = np.clip(self._at(values, a, b, 0) if once is None else once(values), -1.0, 1.0)
+            result.reshape(-1)[here] = values
+        return result
+
+    def _power(self, q1: float, q2: float, n: int) -> Profile | None:
+        key = (q1, q2, -n)
+        if n == 1:
+            return self._profile(q1, q2, 0)
+        if key not in self._profiles:
+            half, once = self._power(q1, q2, n // 2), self._profile(q1, q2, 0)
+            parts = [half, half, *([once] if n % 2 else [])]
+            self._profiles[key] = None if None in parts else composed([part for part in parts if part is not None])
+        return self._profiles[key]
+
+    def hermite(self, n: ArrayLike, q: float = 1.0) -> Array:
+        """The Hermite coefficients E[f(sqrt(q) x) He_n(x)] / sqrt(n!), for integers n of any shape and one q > 0.
+
+        The C map at q is sum a_n^2 c^n / Q(q), from n = 0 (DKS, section 11.4 and equation 28).
+        """
+        index = np.asarray(n)
+        if not (np.issubdtype(index.dtype, np.integer) and (index >= 0).all() and (index < 1 << 15).all()):
+            raise ArgumentError("n", "it must be integers from 0 to 32,767", "give the orders of the coefficients")
+        value = float(positive("q", q))
+        count = int(index.max(initial=0)) + 1
+        point = self._point(value, count)
+        if count <= point.series.values.size:
+            return point.series.values[index]
+        return hermite_values(self.transform, value, count, max(14.0, 1.4 * point.reach))[index]
+
+    def error(self, q1: float = 1.0, q2: float = 1.0, order: int = 0) -> float:
+        """A bound from above on the absolute error of `c` (order 0) or `dc` at these q values, for every c.
+
+        The sum of what the series leave out, of the differences between the integrals in use and finer ones, and of
+        rounding.
+
+        Raises
+        ------
+        NumericalError
+            If the derivative is infinite at c = 1, so that no absolute error bounds it.
+        """
+        order, pair = integer(order, least=0), (float(rounded(positive("q1", q1))), float(rounded(positive("q2", q2))))
+        if self._kernel is not None and order <= 1:
+            # Closed forms have exponentials of q in them, whose arguments are rounded.
+            size = float(np.abs(self._map(np.array([-1.0, 1.0]), *pair, order)).max()) if order else 1.0
+            return max(ROUNDING, 2.0**-52 * (pair[0] + pair[1])) * size
+        found = self._profile(*pair, order)
+        theta = np.linspace(0, math.pi, 33) if found is None else found.nodes
+        checked = self._checked(np.cos(theta), np.sin(theta), *pair, order)
+        if found is None:
+            return checked
+        return float(found.error) + checked + 2.0**-52 * float(np.abs(found.coefficients).sum())
+
+    def _moment(self, q: float) -> float:
+        if q not in self._moments:
+            if len(self._moments) >= _KEPT:
+                self._moments.clear()
+            self._moments[q] = float(self._integrals.each(np.array(q), lambda x, f, root: f * f))
+        return self._moments[q]
+
+    def _point(self, q: float, terms: float) -> _Point:
+        """What is known at q, with a series of so many terms or one that has decayed."""
+        point = self._points.get(q)
+        if point is None or (terms > point.terms and not point.series.decayed):
+            if len(self._points) >= _KEPT:
+                self._points.clear()
+            reach, moment = self._integrals.reach(np.array([q])), self._moment(q)
+            if not moment > 0:
+                raise NumericalError(
+                    self.transform.activation.name, "its second moment is zero, so it has no C map",
+                    "use an activation, or q values, with nonzero output",
+                )  # fmt: skip
+            series = hermite_series(self.transform, q, moment, max(14.0, 1.4 * reach), terms)
+            point = self._points[q] = _Point(reach, moment, series, terms)
+        return point
+
+    # --- the C map and its derivatives ----------------------------------------------------------------------------
+
+    def _map(self, c: ArrayLike, q1: ArrayLike, q2: ArrayLike, order: int) -> Array:
+        c, q1, q2 = np.broadcast_arrays(correlation(c), positive("q1", q1), positive("q2", q2))
+        if self._kernel is not None and order <= 1:
+            return self._closed(self._kernel, c, q1, q2, order)
+        result = np.empty(c.shape)
+        for here, a, b in groups(rounded(q1), rounded(q2)):
+            result.reshape(-1)[here] = self._at(c.reshape(-1)[here], a, b, order)
+        return result
+
+    def _closed(self, kernel: Kernel, c: Array, q1: Array, q2: Array, order: int) -> Array:
+        ones = np.ones_like(c)
+        with np.errstate(over="ignore", invalid="ignore"):
+            norm = np.sqrt(kernel(ones, q1, q1)) * np.sqrt(kernel(ones, q2, q2))
+            if not (norm > 0).all():
+                raise NumericalError(
+                    self.transform.activation.name, "its second moment is zero to rounding, so it has no C map",
+                    "use larger q values",
+                )  # fmt: skip
+            values = (kernel.slope if order else kernel)(c, q1, q2) / norm
+            if order == 0:
+                values = np.where((c == 1) & (q1 == q2), 1.0, values)
+            return self._integrals.finite(values, np.maximum(q1, q2))
+
+    def _at(self, c: Array, q1: float, q2: float, order: int) -> Array:
+        distinct, where = np.unique(c, return_inverse=True)
+        found = self._profile(q1, q2, order) if distinct.size > _FEW else None
+        if found is not None:
+            return found(distinct)[where]
+        return self._direct(distinct, np.sqrt((1 - distinct) * (1 + distinct)), q1, q2, order)[where]
+
+    def _profile(self, q1: float, q2: float, order: int) -> Profile | None:
+        """The interpolant; None where the derivative is unbounded or too many nodes would be needed."""
+        key = (q1, q2, order)
+        if key not in self._profiles:
+            if len(self._profiles) >= _KEPT:
+                self._profiles.clear()
+            act = self.transform.activation
+            bounded = not any(jump_of(act, kink, m) for kink in act.kinks for m in range(order))
+            self._profiles[key] = (
+                profile(
+                    lambda theta: self._direct(np.cos(theta), np.sin(theta), q1, q2, order), with_identity=order == 0
+                )
+                if bounded
+                else None
+            )
+        return self._profiles[key]
+
+    def _direct(self, c: Array, s: Array, q1: float, q2: float, order: int) -> Array:
+        """Values at c and s = sqrt(1 - c^2), each of shape (m,): by series, or by a two-dimensional integral."""
+        first, second = self._points_for(c, q1, q2, order)
+        norm = math.sqrt(first.moment) * math.sqrt(second.moment)
+        values, rest = summed(first.series, second.series, c, order)
+        left = np.flatnonzero(~served(first.series, second.series, c, order, values, rest))
+        if left.size:
+            layers = self._layers(q1, q2, order)
+            values[left] = [correlated(*layers, float(c[k]), float(s[k])) for k in left]
+        values = values / norm
+        if order == 0 and q1 == q2:
+            values[c == 1] = 1.0  # by definition, without the rounding of two integrals
+        return self._integrals.finite(values, np.full(values.shape, max(q1, q2)))
+
+    def _points_for(self, c: Array, q1: float, q2: float, order: int) -> tuple[_Point, _Point]:
+        """The points, with series for those c that a series can serve."""
+        if c.size > _FEW:
+            # Worth a series as long as it can be.
+            largest = SERVED if self.transform.activation.kinks else 1.0
+        else:
+            largest = float(np.abs(c)[np.abs(c) <= _SHORT].max(initial=0.0))
+        terms = terms_for(largest, order)
+        return self._point(q1, terms), self._point(q2, terms)
+
+    def _layers(self, q1: float, q2: float, order: int) -> tuple[Layer, Layer]:
+        reach = max(self._integrals.reach(np.array([q]), k) for q in (q1, q2) for k in {0, order})
+        return Layer(self.transform, q1, order, reach), Layer(self.transform, q2, order, reach)
+
+    def _checked(self, c: Array, s: Array, q1: float, q2: float, order: int) -> float:
+        """A bound on the errors of the values in use at some points.
+
+        What the series leave out, the differences to finer integrals, and rounding.
+        """
+        first, second = self._points_for(c, q1, q2, order)
+        norm = math.sqrt(first.moment) * math.sqrt(second.moment)
+        values, rest = summed(first.series, second.series, c, order)
+        layers = self._layers(q1, q2, order)
+        by_series = served(first.series, second.series, c, order, values, rest)
+        worst = rounding = 0.0
+        if by_series.any():
+            worst = float(rest[by_series].max())
+            rounding = summed_rounding(first.series, second.series, float(np.abs(c[by_series]).max()), order)
+        for k in np.flatnonzero(~by_series):
+            usual, fine = (correlated(*layers, float(c[k]), float(s[k]), finer=finer) for finer in (False, True))
+            worst = max(worst, abs(usual - fine))
+            rounding = max(rounding, 2.0**-50 * (abs(usual) + math.sqrt(layers[0].energy() * layers[1].energy())))
+        return (worst + rounding) / norm
+
+
+@lru_cache(maxsize=256)
+def _cached(act: Activation, transform: Transform | None) -> LocalMaps:
+    return LocalMaps(act, transform)
+
+
+def local_maps(act: Activation | str, transform: Transform | None = None) -> LocalMaps:
+    """The local maps of an activation, transformed or not; one object for each, so its interpolants are kept."""
+    return _cached(activation(act), transform)

@@ -1,0 +1,1 @@
+"""Other initialisations and their comparison: edge of chaos, self-normalizing, LeCun, Glorot, He."""

@@ -1,0 +1,283 @@
+"""The edge of chaos (EOC): weight and bias variances at which C'(1) = 1 at the fixed point of the q values.
+
+A layer takes q at the input of its activation f (phi, or a transform of it) to V(q) = w Q(q) + b at the input of the
+next one, w and b the weight and bias variances, and m = sqrt(q1 q2) c to w E[f f] + b. At a fixed point q* of V the map
+of c has slope w E[f'(sqrt(q*) x)^2] at c = 1 (DKS, section 26.4; Schoenholz et al., 2017). Slope 1 leaves, for each q*,
+
+    w = 1 / E f'^2,    b = q* - w Q(q*),
+
+a curve with parameter q*, on which b must not be negative. With a = E f' and m = E f at u = sqrt(q*) x, and by Stein's
+lemma E[f u] = q* a, the parts that are linear in x cancel:
+
+    b E f'^2 = q* E (f' - a)^2 - E (f - m - a u)^2 - m^2.
+
+This is how b is computed: for small q* and odd f it is of order q*^3, and the plain difference would be all rounding.
+By the Poincare inequality the first two terms are not negative together, so every odd f has an edge at every q*.
+
+As q* -> 0 with f(0) = 0 and slopes l and r at 0, w -> 2 / (l^2 + r^2) and b -> 0: the limit q* = 0, where V'(0) = 1 and
+C is that of a function with slopes l and r. docs/methods.md has the details.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from qcmap.activations import Activation, activation
+from qcmap.architecture import Affine, Architecture
+from qcmap.errors import ArchitectureError, ArgumentError, NumericalError
+from qcmap.numeric.maps._arguments import correlation, positive
+from qcmap.numeric.maps._local import local_maps
+from qcmap.numeric.maps._quadrature import ORDER, RANGE, gaussian_rule
+from qcmap.numeric.maps._transform import Transform, refuse_jumps
+from qcmap.numeric.methods._affine_variances import with_variances
+from qcmap.symbolic import resolved
+
+Array = NDArray[np.float64]
+Stability = Literal["attractive", "slowly attractive", "neutral", "slowly repelling", "repelling"]
+
+_EVEN = 1e-9
+"""A slope this near to 1 counts as 1."""
+
+
+@dataclass(frozen=True)
+class EdgeOfChaosCurve:
+    """The edge of chaos at given fixed points; all arrays have the shape of ``q_star``.
+
+    Attributes
+    ----------
+    q_star
+        The fixed points.
+    weight_variance, bias_variance
+        The variances that make them fixed points with C'(1) = 1. A negative bias variance means that no layer does.
+    q_slope
+        V'(q*), the slope of the map of the q values there.
+    """
+
+    q_star: Array
+    weight_variance: Array
+    bias_variance: Array
+    q_slope: Array
+
+    @property
+    def attainable(self) -> NDArray[np.bool_]:
+        """Where the bias variance is not negative (beyond rounding)."""
+        return self.bias_variance >= -rounding(self.q_star)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All four columns as lists."""
+        return {name: getattr(self, name).tolist() for name in self.__dataclass_fields__}
+
+    def __repr__(self) -> str:
+        return f"<edge of chaos: {self.q_star.size} points, {int(self.attainable.sum())} of them attainable>"
+
+
+def rounding(q: Array) -> Array:
+    """What counts as zero for a bias variance at q."""
+    return 2e-15 * q
+
+
+def curve(transform: Transform, q: Array, order: int = ORDER) -> EdgeOfChaosCurve:
+    """The edge of chaos at the q values (m,); not finite where the moments are not, or where E f'^2 = 0."""
+    roots = np.sqrt(q)
+    shift = np.full(q.shape, transform.input_shift)
+    x, weights = gaussian_rule(transform.activation, transform.input_scale * roots, shift, order=order)
+    u = roots[:, None] * x
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        f, slope = transform(u), transform.derivative(u)
+        a, m, energy = (np.sum(weights * part, axis=1) for part in (slope, f, slope**2))
+        rest = f - m[:, None] - a[:, None] * u
+        gap = np.sum(weights * (q[:, None] * (slope - a[:, None]) ** 2 - rest**2), axis=1) - m**2
+        q_slope = np.sum(weights * f * slope * x, axis=1) / (roots * energy)
+        return EdgeOfChaosCurve(q, 1 / energy, gap / energy, q_slope)
+
+
+def edge_of_chaos_curve(
+    act: Activation | str, q_star: ArrayLike, *, transform: Transform | None = None
+) -> EdgeOfChaosCurve:
+    """The edge of chaos with the fixed point q* as its parameter (DKS, section 26.4), for q* > 0 of any shape.
+
+    The bias variance comes out negative where no layer has this fixed point with C'(1) = 1.
+
+    Raises
+    ------
+    ArgumentError
+        If a q* is not positive and finite.
+    ActivationError
+        If the activation jumps, so that C'(1) is infinite.
+    NumericalError
+        If a moment is not finite, or the activation is constant.
+    """
+    transform = layer(act, transform)
+    q = positive("q_star", q_star)
+    found = curve(transform, q.ravel())
+    columns = [found.weight_variance, found.bias_variance, found.q_slope]
+    if not np.isfinite(columns).all():
+        bad = found.q_star[~np.isfinite(columns).all(axis=0)][0]
+        raise NumericalError(
+            transform.activation.name, f"E f'^2 is 0 or its moments are not finite at q = {bad:.6g}",
+            "take a nonconstant activation and smaller q values",
+        )  # fmt: skip
+    return EdgeOfChaosCurve(q, *(column.reshape(q.shape) for column in columns))
+
+
+def layer(act: Activation | str, transform: Transform | None) -> Transform:
+    """The activation function of a layer as a transform; refuses one that jumps, or a transform of another function."""
+    act = activation(act)
+    if transform is not None and transform.activation is not act:
+        raise ArgumentError(
+            "transform", f"it transforms {transform.activation.name}, not {act.name}", f"give one of {act.name}"
+        )
+    refuse_jumps(act)
+    return Transform(act) if transform is None else transform
+
+
+def slopes_at_zero(transform: Transform) -> tuple[float, float]:
+    """The derivatives of f at 0 from the left and from the right."""
+    b = transform.input_shift
+    left, right = (float(transform.activation.first(np.array(np.nextafter(b, end)))) for end in (-np.inf, np.inf))
+    gain = transform.output_scale * transform.input_scale
+    return (gain * left, gain * right) if transform.input_scale > 0 else (gain * right, gain * left)
+
+
+@dataclass(frozen=True)
+class EdgeOfChaos:
+    """Weight and bias variances with C'(1) = 1 at a fixed point of the q values.
+
+    Attributes
+    ----------
+    transform
+        The activation function of the layer.
+    q_star
+        The fixed point of q -> weight_variance Q(q) + bias_variance, at the input of the activation. 0 stands for the
+        limit q* -> 0, which q values tend to only slowly.
+    weight_variance, bias_variance
+        In units of 1 / fan-in and of 1, as in `qcmap.Affine`.
+    q_slope
+        The slope of the map of the q values at q*.
+    stability
+        ``"attractive"`` (abs(q_slope) < 1), ``"repelling"`` (> 1) or ``"neutral"`` (q values stay where they are). In
+        the limit q* = 0, where the slope is 1, ``"slowly attractive"`` or ``"slowly repelling"`` by what V does to
+        q = 1e-4, and ``"neutral"`` if that is rounding (hardtanh).
+    others
+        The other solutions in the searched range, in the same order of preference.
+    searched
+        The range of q*, in words.
+    """
+
+    transform: Transform
+    q_star: float
+    weight_variance: float
+    bias_variance: float
+    q_slope: float
+    stability: Stability
+    others: tuple[EdgeOfChaos, ...] = ()
+    searched: str = ""
+
+    @cached_property
+    def residuals(self) -> dict[str, float]:
+        """C'(1) - 1 and V(q*) / q* - 1, by a finer and wider quadrature than the solver's."""
+        if not self.q_star:
+            left, right = slopes_at_zero(self.transform)
+            slope = self.weight_variance * (left**2 + right**2) / 2
+            return {"C'(1)": slope - 1, "V(q*)/q*": slope - 1}
+        root, t = math.sqrt(self.q_star), self.transform
+        scale, shift = np.array([t.input_scale * root]), np.array([t.input_shift])
+        reach = RANGE if t.activation.oscillates else 2 * RANGE
+        (x,), (w,) = gaussian_rule(t.activation, scale, shift, order=ORDER + 12, reach=reach)
+        with np.errstate(over="ignore", invalid="ignore"):
+            energy, second = (float(np.sum(w * part**2)) for part in (t.derivative(root * x), t(root * x)))
+        value = self.weight_variance * second + self.bias_variance
+        return {"C'(1)": self.weight_variance * energy - 1, "V(q*)/q*": value / self.q_star - 1}
+
+    @property
+    def input_q(self) -> float:
+        """The q value of network inputs that puts every layer at q* from the start, Q(q*)."""
+        return float(local_maps(self.transform.activation, self.transform).q(self.q_star)) if self.q_star else 0.0
+
+    @cached_property
+    def curvature(self) -> float:
+        """C''(1) = w q* E f''^2, infinite if f' jumps: 1 - c after n layers is about 2 / (C''(1) n) if it is finite.
+
+        Raises `ActivationError` if the second derivative of the activation is not known.
+        """
+        t = self.transform
+        act = t.activation
+        if not self.q_star:
+            left, right = slopes_at_zero(t)
+            return 0.0 if left == right else math.inf
+        if any(kink.slope for kink in act.kinks):
+            return math.inf
+        root = math.sqrt(self.q_star)
+        x, weights = gaussian_rule(act, np.array([t.input_scale * root]), np.array([t.input_shift]))
+        second = act.derivative(t.input_scale * root * x + t.input_shift, 2)
+        gain = t.output_scale * t.input_scale**2
+        return self.weight_variance * self.q_star * gain**2 * float(np.sum(weights * second**2))
+
+    def c(self, c: ArrayLike) -> Array:
+        """The map of c from one activation's input to the next at q*, for c in [-1, 1] of any shape.
+
+        In the limit q* = 0 it is that of a function with two slopes (DKS, section 12.1 for relu).
+        """
+        values = correlation(c)
+        if not self.q_star:
+            left, right = slopes_at_zero(self.transform)
+            arc = np.sqrt((1 - values) * (1 + values)) + (math.pi - np.arccos(values)) * values
+            m = left * right * values + (right - left) ** 2 / (2 * math.pi) * arc
+            return np.clip(2 * m / (left**2 + right**2), -1.0, 1.0)
+        maps = local_maps(self.transform.activation, self.transform)
+        m = float(maps.q(self.q_star)) * maps.c(values, self.q_star, self.q_star)
+        return np.clip((self.weight_variance * m + self.bias_variance) / self.q_star, -1.0, 1.0)
+
+    def apply(self, arch: Architecture) -> Architecture:
+        """The architecture with these variances in all its affine layers.
+
+        Raises
+        ------
+        ArchitectureError
+            If the architecture uses another activation: its layers would not be at the edge of chaos.
+        """
+        name = self.transform.activation.name
+        for other, act in resolved(arch).items():
+            if act is not self.transform.activation:
+                raise ArchitectureError(
+                    arch.name, f"these variances are for {name}, but it uses {other}", "use one activation throughout"
+                )
+        values = (self.weight_variance, self.bias_variance)
+        return with_variances(arch, {n.id: values for n in arch.nodes if isinstance(n.op, Affine)})
+
+    def to_dict(self) -> dict[str, Any]:
+        """The variances, the fixed point, its stability, the residuals and the other solutions as plain data."""
+        names = ("q_star", "weight_variance", "bias_variance", "q_slope", "stability")
+        return {
+            "method": "edge_of_chaos",
+            **self.transform.to_dict(),
+            **{name: getattr(self, name) for name in names},
+            "residuals": self.residuals,
+            "other_solutions": [{name: getattr(other, name) for name in names} for other in self.others],
+            "searched": self.searched,
+        }
+
+    def __repr__(self) -> str:
+        return (
+            f"<edge of chaos of {self.transform.activation.name}: weight_variance={self.weight_variance:.10g}, "
+            f"bias_variance={self.bias_variance:.10g}, q*={self.q_star:.6g} ({self.stability})>"
+        )
+
+
+def stability_of(transform: Transform, q_star: float, weight_variance: float, q_slope: float) -> Stability:
+    """Whether q values near q* come closer; in the limit q* = 0, whether those just above it do."""
+    if abs(abs(q_slope) - 1) > _EVEN:
+        return "attractive" if abs(q_slope) < 1 else "repelling"
+    if q_star:
+        return "neutral"
+    near = 1e-4
+    drift = weight_variance * float(local_maps(transform.activation, transform).q(near)) / near - 1
+    if abs(drift) < 1e-12:
+        return "neutral"
+    return "slowly attractive" if drift < 0 else "slowly repelling"

@@ -1,0 +1,155 @@
+"""Q'(1) and C'(1) as functions of (input_scale, input_shift), with derivatives, after the other two are eliminated.
+
+With f = phi(a x + b), g = phi'(a x + b), m = E f and v = Var f, the conditions Q(1) = 1 and C(0) = 0 give
+output_shift = -m, output_scale = v^(-1/2) (DKS, section 18.4), and then
+
+    Q'(1) = a E[(f - m) g x] / v,        C'(1) = a^2 E[g^2] / v.
+
+Their derivatives need no phi'', so kinks do not matter: for F = F(a x + b), integrating by parts,
+
+    d/db E[F x^k] = E[F (x^(k+1) - k x^(k-1))] / a,     d/da E[F x^k] = E[F (x^(k+2) - (k+1) x^k)] / a.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qcmap.activations import Activation
+from qcmap.errors import ActivationError, NumericalError
+from qcmap.numeric.maps._quadrature import ORDER, gaussian_rule
+
+if TYPE_CHECKING:
+    from qcmap.numeric.maps._transform import Transform
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """Q'(1) - 1 and C'(1) - 1 at m points, with mean and variance of phi; NaN where phi is constant to rounding."""
+
+    q_excess: Array
+    c_excess: Array
+    mean: Array
+    variance: Array
+
+
+@dataclass(frozen=True)
+class SlopeJacobian:
+    """Derivatives of Q'(1) and C'(1) in log(input_scale) and input_shift, each of shape (m,)."""
+
+    q_scale: Array
+    q_shift: Array
+    c_scale: Array
+    c_shift: Array
+
+
+def slopes(act: Activation, scale: Array, shift: Array, *, order: int = ORDER) -> tuple[Slopes, SlopeJacobian]:
+    """Values and Jacobian at the points (scale[i], shift[i]); both of shape (m,), scale positive."""
+    x, w = gaussian_rule(act, scale, shift, order=order)
+    u = scale[:, None] * x + shift[:, None]
+    return _slopes(scale, x, w, act.value(u), act.first(u))
+
+
+@dataclass(frozen=True)
+class Bends:
+    """Two moments of m points with their derivatives in log(input_scale) and input_shift.
+
+    ``second`` is a_2 sqrt 2 = a E[g x] / sqrt v, and ``log_curvature`` is log(a^2 E[h^2] / E[g^2]) with
+    h = phi''(a x + b): the log of C''(1) / C'(1). Each is (value, derivative in log a, derivative in b).
+    """
+
+    second: tuple[Array, Array, Array]
+    log_curvature: tuple[Array, Array, Array]
+
+
+def bends(act: Activation, scale: Array, shift: Array) -> tuple[Slopes, SlopeJacobian, Bends]:
+    """As `slopes`, with the moments that tailored activations need; phi' must not jump."""
+    x, w = gaussian_rule(act, scale, shift)
+    u = scale[:, None] * x + shift[:, None]
+    f, g = act.value(u), act.first(u)
+    values, jacobian = _slopes(scale, x, w, f, g)
+    h = act.derivative(u, 2) if act.second is None else act.second(u)
+    wg, whh, xx = w * g, w * h * h, x * x
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        v = values.variance
+        root = np.sqrt(np.where(np.isnan(values.c_excess), np.nan, v))
+        second = scale * _dot(wg, x) / root
+        # d log v / d b = 2 E[(f - m) g] / v, and d log v / d log a = 2 Q'(1).
+        v_shift = _dot(w * (f - values.mean[:, None]), g) / v
+        second_scale = second + scale * _dot(wg, (xx - 2) * x) / root - second * (1 + values.q_excess)
+        second_shift = _dot(wg, xx - 1) / root - second * v_shift
+        gg, hh = _dot(wg, g), np.einsum("ij->i", whh)
+        # d log E[F] / d log a = E[F (x^2 - 1)] / E F, and d log E[F] / d b = E[F x] / (a E F).
+        log_scale = 2 + _dot(whh, xx - 1) / hh - _dot(wg * g, xx - 1) / gg
+        log_shift = (_dot(whh, x) / hh - _dot(wg * g, x) / gg) / scale
+        found = Bends((second, second_scale, second_shift), (np.log(scale**2 * hh / gg), log_scale, log_shift))
+    return values, jacobian, found
+
+
+def _slopes(scale: Array, x: Array, w: Array, f: Array, g: Array) -> tuple[Slopes, SlopeJacobian]:
+    mean = _dot(w, f)
+    f = f - mean[:, None]
+    wf, wg, xx = w * f, w * g, x * x
+    variance = _dot(wf, f)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        degenerate = ~(variance > 1e-18 * mean**2)
+        v = np.where(degenerate, np.nan, variance)
+        fg, fgx = wf * g, wf * g * x
+        gx, gg = _dot(wg, x), _dot(wg, g)
+        q_slope, c_slope = scale * fgx.sum(axis=1) / v, scale**2 * gg / v
+        # d v / d b = 2 E[f g]; d v / d log a = 2 a E[f g x] = 2 v Q'(1).
+        v_shift = 2 * fg.sum(axis=1) / v
+        centred = wg * g - gg[:, None] * w
+        fg_shift = _dot(fg, xx - 1) - scale * wg.sum(axis=1) * gx
+        fg_scale = _dot(fgx, xx - 2) - scale * gx * gx
+        jacobian = SlopeJacobian(
+            q_scale=q_slope + scale * fg_scale / v - 2 * q_slope**2,
+            q_shift=fg_shift / v - q_slope * v_shift,
+            c_scale=2 * c_slope + scale**2 * _dot(centred, xx - 1) / v - 2 * c_slope * q_slope,
+            c_shift=scale * _dot(centred, x) / v - c_slope * v_shift,
+        )
+    return Slopes(q_slope - 1, c_slope - 1, mean, variance), jacobian
+
+
+def _dot(a: Array, b: Array) -> Array:
+    """Row by row inner products."""
+    return np.einsum("ij,ij->i", a, b)
+
+
+def curvature(transform: Transform, order: int = ORDER + 12) -> float:
+    """C''(1) = E[f''(x)^2] / E[f(x)^2] for f = phi_hat and q = 1, by two rules of different order, which must agree.
+
+    Raises
+    ------
+    ActivationError
+        If phi' jumps, so that C''(1) is infinite, or phi'' is not known.
+    NumericalError
+        If the two rules disagree by more than 1e-10 of the value.
+    """
+    act = transform.activation
+    for kink in act.kinks:
+        if kink.value or kink.slope:
+            raise ActivationError(
+                act.name, f"its slope jumps at u = {kink.at:.6g}, so C''(1) is infinite", "use a smooth activation"
+            )
+    fine, coarse = (_curvature(transform, n) for n in (order, order - 8))
+    if not abs(fine - coarse) <= 1e-10 * max(abs(fine), 1e-300) and fine != coarse:
+        raise NumericalError(
+            act.name, f"its curvature is not resolved (two rules give {fine:.6g} and {coarse:.6g})",
+            "declare all its kinks, or a smaller length",
+        )  # fmt: skip
+    return fine
+
+
+def _curvature(transform: Transform, order: int) -> float:
+    scale, shift = np.array([transform.input_scale]), np.array([transform.input_shift])
+    x, w = gaussian_rule(transform.activation, scale, shift, order=order)
+    second = transform.activation.derivative(scale * x + shift, 2) * transform.output_scale * transform.input_scale**2
+    value = float(np.sum(w * second**2) / np.sum(w * transform(x) ** 2))
+    return value if math.isfinite(value) else math.nan

@@ -1,0 +1,94 @@
+"""Certified Q and C values against closed forms and mpmath."""
+
+import pytest
+from flint import arb, ctx
+
+import qcmap as qc
+from qcmap.activations import activation
+from qcmap.errors import ActivationError, ArgumentError, NumericalError
+from qcmap.numeric import (
+    Transform,
+    certified_c,
+    certified_curvature,
+    certified_dc,
+    certified_dq,
+    certified_q,
+    certify,
+)  # fmt: skip
+from tests.oracles import MP
+
+
+def near(ball, value, tolerance=1e-24):
+    with ctx.workdps(50):
+        return abs(ball - arb(MP.nstr(value, 32))) < arb(tolerance) and ball.rad() < arb(tolerance)
+
+
+@pytest.mark.parametrize("c", ["-0.6", "0", "0.37", "0.95", "1"])
+def test_relu(c):
+    """The arc-cosine kernel (Cho and Saul 2009) and its derivative."""
+    x = MP.mpf(c)
+    angle = MP.acos(x)
+    assert near(certified_c("relu", c, digits=25), (MP.sin(angle) + (MP.pi - angle) * MP.cos(angle)) / MP.pi)
+    assert near(certified_dc("relu", c, digits=25), (MP.pi - angle) / MP.pi)
+
+
+def test_erf_at_different_q_values():
+    """Williams 1997: E erf(u1) erf(u2) = (2 / pi) arcsin(2 k / sqrt((1 + 2 q1) (1 + 2 q2)))."""
+    q1, q2, c = MP.mpf("1.5"), MP.mpf("0.7"), MP.mpf("-0.3")
+
+    def kernel(k, a, b):
+        return 2 / MP.pi * MP.asin(2 * k / MP.sqrt((1 + 2 * a) * (1 + 2 * b)))
+
+    expected = kernel(c * MP.sqrt(q1 * q2), q1, q2) / MP.sqrt(kernel(q1, q1, q1) * kernel(q2, q2, q2))
+    assert near(certified_c("erf", "-0.3", "1.5", "0.7", digits=25), expected)
+    assert near(certified_q("erf", "1.5", digits=25), kernel(q1, q1, q1))
+
+
+def test_sine():
+    """E sin^2(sqrt(q) x) = (1 - exp(-2 q)) / 2, and its derivative exp(-2 q)."""
+    q = MP.mpf("0.8")
+    assert near(certified_q("sin", "0.8"), (1 - MP.exp(-2 * q)) / 2)
+    assert near(certified_dq("sin", "0.8"), MP.exp(-2 * q))
+    expected = MP.exp(-q) * MP.sinh(q * MP.mpf("0.4")) / ((1 - MP.exp(-2 * q)) / 2)
+    assert near(certified_c("sin", "0.4", "0.8", "0.8", digits=25), expected)
+    # C''(1) = q^2 E sin^2 / E sin^2.
+    assert near(certified_curvature("sin", "0.8"), q**2)
+
+
+def test_the_conditions_at_certified_constants():
+    psi = 1.01
+    solution = qc.dks(qc.zoo.mlp(3, activation="selu"), psi=psi).solutions["selu"]
+    exact = certify(solution, 30).constants
+    assert certified_q("selu", transform=exact, digits=20).contains(1)
+    assert certified_dq("selu", transform=exact, digits=20).contains(1)
+    assert certified_dc("selu", 1, transform=exact, digits=20).contains(psi)
+    assert certified_c("selu", 0, transform=exact, digits=12).contains(0)
+    # The float constants are near, and are told apart.
+    assert not certified_q("selu", transform=solution.transform, digits=25).contains(1)
+
+
+def test_a_negative_scale_and_both_ends():
+    plain, mirrored = Transform(activation("softplus"), 0.7, 0.2), Transform(activation("softplus"), -0.7, 0.2)
+    for c in (-1, "0.5", 1):
+        first, second = (certified_c("softplus", c, transform=t, digits=15) for t in (plain, mirrored))
+        assert first.overlaps(second)
+        assert abs(float(first) - float(qc.local_maps("softplus", plain).c(float(c)))) < 1e-12
+
+
+def test_refusals():
+    with pytest.raises(ArgumentError, match="q values"):
+        certified_q("tanh", -1)
+    with pytest.raises(ArgumentError, match="c values"):
+        certified_c("tanh", "1.1")
+    with pytest.raises(ArgumentError, match="digits"):
+        certified_q("tanh", digits=0)
+    with pytest.raises(ArgumentError, match="not a finite number"):
+        certified_q("tanh", float("nan"))
+    with pytest.raises(ActivationError, match="infinite"):
+        certified_curvature("relu")
+    with pytest.raises(NumericalError, match="near to 1"):
+        certified_c("relu", "0.9999999")
+    with pytest.raises(NumericalError, match="could not be proved"):
+        certified_q("tanh", arb(1, 1e-5), digits=20)
+    with pytest.raises(ActivationError, match="callable"):
+        certified_q(qc.Activation.from_callable(lambda u: u * u, name="mine"))
