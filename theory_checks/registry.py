@@ -21,6 +21,7 @@ MODULES = (
     "dks_slopes",
     "dks_resnets",
     "dks_shaping",
+    "dks_zeta",
     "dks_homogeneous",
     "dks_table",
     "dks_weights",
@@ -33,6 +34,18 @@ MODULES = (
     "dks_norm",
     "dks_norm_resnets",
     "dks_tangent",
+    "dks_kernel_limits",
+    "npf_tangent",
+    "dks_initializations",
+    "dks_edge_of_chaos",
+    "dks_derivatives",
+    "dks_dual",
+    "dks_deviation",
+    "dks_flatness",
+    "dks_max_pooling",
+    "dks_power_series",
+    "dks_convergence",
+    "dks_widths",
 )
 """The modules with checks; each registers its own when it is imported."""
 
