@@ -1,4 +1,4 @@
-"""The command line: ``qcmap slope``, ``qcmap dks``, ``qcmap check``, ``qcmap demo``."""
+"""The command line: ``qcmap slope``, ``dks``, ``tat``, ``maps``, ``ntk``, ``compare``, ``check``, ``demo``."""
 
 from __future__ import annotations
 
@@ -18,6 +18,25 @@ _ARCHITECTURE = click.argument("architecture", metavar="ARCH")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _ACTIVATION = click.option("--activation", help="The activation, instead of the one that ARCH names.")
 _OF_VIOLATION = ("rule", "severity", "node", "message", "remedy")
+_CERTIFY = click.option(
+    "--certify", "digits", type=click.IntRange(min=1), help="Prove the constants to this many digits (ball arithmetic)."
+)
+_SHAPED = click.option("--zeta", type=float, help="Shape with this global slope bound; unshaped if left out.")
+
+
+class _Numbers(click.ParamType):
+    """Numbers separated by commas."""
+
+    name = "numbers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[float]:
+        try:
+            return value if isinstance(value, list) else [float(part) for part in value.split(",")]
+        except ValueError:
+            self.fail(f"{value!r} is not a list of numbers such as 0,0.5,1", param, ctx)
+
+
+_C = click.option("--c", "c", type=_Numbers(), default="-1,-0.5,0,0.5,0.9,1", show_default=True, help="Input c values.")
 _ZETA = click.option("--zeta", type=float, default=1.5, show_default=True, help="Global slope bound, above 1.")
 
 
@@ -102,21 +121,57 @@ def _slope_text(arch: Architecture, whole: SlopePolynomial | None, mu: MaximalSl
 @_ARCHITECTURE
 @_ZETA
 @_ACTIVATION
+@_CERTIFY
 @_JSON
-def dks(architecture: str, zeta: float, activation: str | None, as_json: bool) -> None:
+def dks(architecture: str, zeta: float, activation: str | None, digits: int | None, as_json: bool) -> None:
     """Constants of Deep Kernel Shaping for the activations of ARCH.
 
     Example: qcmap dks resnet_v2:depth=50,residual_weight=0.2236 --activation softplus
     """
     from qcmap.numeric import dks as solve
 
-    shaping = solve(_architecture(architecture, activation), zeta)
+    _show(solve(_architecture(architecture, activation), zeta), digits, as_json)
+
+
+@main.command()
+@_ARCHITECTURE
+@click.option("--tau", type=float, help="Largest curvature C_f''(1), for smooth activations; 0.3 by default.")
+@click.option("--eta", type=float, help="Largest C_f(0), for leaky relus, between 0 and 1; 0.9 by default.")
+@_ACTIVATION
+@_CERTIFY
+@_JSON
+def tat(
+    architecture: str,
+    tau: float | None,
+    eta: float | None,
+    activation: str | None,
+    digits: int | None,
+    as_json: bool,
+) -> None:
+    """Constants of tailored activation transformations for the activations of ARCH.
+
+    Example: qcmap tat resnet_v2:depth=50,residual_weight=0.2236 --activation leaky_relu --eta 0.8
+    """
+    from qcmap.numeric import tat as solve
+
+    _show(solve(_architecture(architecture, activation), tau=tau, eta=eta), digits, as_json)
+
+
+def _show(shaping: Shaping, digits: int | None, as_json: bool) -> None:
+    """A shaping as text or JSON, with its warnings, and with certificates if digits are asked for."""
+    proofs = {} if digits is None else {name: found.to_dict() for name, found in shaping.certify(digits).items()}
     if as_json:
-        _print_json(shaping.to_dict())
+        _print_json(shaping.to_dict() | ({"certificates": proofs} if proofs else {}))
         return
-    click.echo(f"{shaping.architecture.name}: zeta = {shaping.zeta:g}, psi = {shaping.psi:.15g}")
+    bounds = {"tau": shaping.tau, "eta": shaping.eta, "zeta": shaping.zeta}
+    rows = [f"{name} = {value:g}" for name, value in bounds.items() if value is not None]
+    rows += [] if shaping.psi is None else [f"psi = {shaping.psi:.15g}"]
+    click.echo(f"{shaping.architecture.name}: {', '.join(rows)}")
     for name, solution in shaping.solutions.items():
         click.echo(_solution_text(name, solution))
+        if name in proofs:
+            rows = proofs[name]["constants"]
+            click.echo("\n".join([f"  proved to {digits} digits:", *(f"    {key:<15}{rows[key]}" for key in rows)]))
     _warn(shaping)
 
 
@@ -124,7 +179,7 @@ def _solution_text(name: str, solution: Solution) -> str:
     rows = {**solution.transform.activation.parameters, **solution.transform.constants}
     lines = [name, *(f"  {key:<15}{value: .15g}" for key, value in rows.items())]
     worst = max(map(abs, solution.residuals.values()))
-    lines.append(f"  {solution.conditions_met} conditions, residuals at most {worst:.1e}")
+    lines.append(f"  {', '.join(solution.targets)} met, residuals at most {worst:.1e}")
     if solution.others:
         pairs = ", ".join(f"({scale:.6g}, {shift:.6g})" for scale, shift in solution.others)
         lines.append(f"  other solutions (input_scale, input_shift): {pairs}")
@@ -134,6 +189,92 @@ def _solution_text(name: str, solution: Solution) -> str:
 def _warn(shaping: Shaping) -> None:
     for warning in shaping.warnings:
         click.echo(f"warning: {warning.node}: {warning.message}; {warning.remedy}", err=True)
+
+
+@main.command()
+@_ARCHITECTURE
+@_SHAPED
+@_ACTIVATION
+@_C
+@click.option("--q", type=float, help="Input q value; that of the inputs (1 unless a file says otherwise) if left out.")
+@_JSON
+def maps(
+    architecture: str, zeta: float | None, activation: str | None, c: list[float], q: float | None, as_json: bool
+) -> None:
+    """Q and C maps of ARCH from its inputs to its output, with derivatives and measures.
+
+    Example: qcmap maps mlp:depth=50,activation=tanh --zeta 1.5 --c 0,0.5,1
+    """
+    from qcmap.numeric import dks as solve
+    from qcmap.numeric import network_maps
+
+    arch = _architecture(architecture, activation)
+    shaping = None if zeta is None else solve(arch, zeta)
+    found = network_maps(arch, shaping)
+    rows: dict[str, Any] = {"architecture": arch.name, "zeta": zeta, "q": float(found.q(q)), "dq": float(found.dq(q))}
+    rows |= {"c": c, "C": found.c(c, q, q).tolist(), "dC": found.dc(c, q, q).tolist()}
+    uniform = len(arch.inputs) == 1 or q is not None
+    if uniform:
+        at = float(arch[arch.inputs[0]].op.q) if q is None else q  # pyright: ignore[reportAttributeAccessIssue]
+        rows |= {"nl": found.nl(at), "na": found.na(at), "deviation": found.deviation(at).to_dict()}
+    if as_json:
+        _print_json(rows)
+        return
+    click.echo(f"{arch.name}{'' if zeta is None else f', shaped with zeta = {zeta:g}'}")
+    click.echo(f"Q = {rows['q']:.12g}, Q' = {rows['dq']:.12g}")
+    click.echo(f"{'c':>10} {'C(c)':>18} {'dC/dc':>18}")
+    for row in zip(c, rows["C"], rows["dC"], strict=True):
+        click.echo("{:>10g} {:>18.12g} {:>18.12g}".format(*row))
+    if uniform:
+        deviation = rows["deviation"]
+        click.echo(f"nl = {rows['nl']:.6g}, na = {rows['na']:.6g}, max |C(c) - c| = {deviation['value']:.6g}")
+
+
+@main.command()
+@_ARCHITECTURE
+@_SHAPED
+@_ACTIVATION
+@_C
+@_JSON
+def ntk(architecture: str, zeta: float | None, activation: str | None, c: list[float], as_json: bool) -> None:
+    """Infinite-width tangent kernel of ARCH at input c values, with the share of its first and last affine layer.
+
+    With --json, the kernel of each layer.
+
+    Example: qcmap ntk mlp:depth=50,activation=relu --c 0,0.5,1
+    """
+    from qcmap.numeric import dks as solve
+    from qcmap.numeric import ntk as tangent
+
+    arch = _architecture(architecture, activation)
+    kernel = tangent(arch, c, shaping=None if zeta is None else solve(arch, zeta))
+    if as_json:
+        _print_json({"architecture": arch.name, "zeta": zeta, "c": c, **kernel.to_dict()})
+        return
+    layers = list(kernel.terms)
+    first, last = layers[0], layers[-1]
+    click.echo(f"{arch.name}{'' if zeta is None else f', shaped with zeta = {zeta:g}'}")
+    click.echo(f"{'c':>10} {'tangent kernel':>18} {'covariance':>18} {first:>18} {last:>18}")
+    for row in zip(c, kernel.total, kernel.nngp, kernel.terms[first], kernel.terms[last], strict=True):
+        click.echo("{:>10g} {:>18.12g} {:>18.12g} {:>18.12g} {:>18.12g}".format(*row))
+
+
+@main.command()
+@_ARCHITECTURE
+@_ACTIVATION
+@_JSON
+def compare(architecture: str, activation: str | None, as_json: bool) -> None:
+    """What each method of initialisation or shaping does to the maps of ARCH, as a table.
+
+    Example: qcmap compare mlp:depth=50,activation=softplus
+    """
+    from qcmap.numeric import compare as compared
+
+    table = compared(_architecture(architecture, activation))
+    if as_json:
+        _print_json(table.to_dict())
+    else:
+        click.echo(str(table))
 
 
 @main.command()
