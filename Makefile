@@ -21,7 +21,7 @@ lint: $(VENV)/.dev
 theory: $(VENV)/.dev
 	$(BIN)/python -m theory_checks --self-test
 
-bench: $(VENV)/.dev
+bench: $(VENV)/.bench
 	$(BIN)/python -m pytest benchmarks --benchmark-only -p no:cacheprovider --benchmark-json=benchmarks/results/latest.json
 
 $(VENV)/.python:
@@ -37,6 +37,10 @@ $(VENV)/.demo: $(VENV)/.python pyproject.toml constraints.txt
 $(VENV)/.dev: $(VENV)/.python pyproject.toml constraints.txt
 	$(INSTALL) -e '.[dev]'
 	touch $@ $(VENV)/.demo
+
+$(VENV)/.bench: $(VENV)/.dev
+	$(INSTALL) -e '.[bench]'
+	touch $@
 
 clean:
 	rm -rf $(VENV) demo-output .pytest_cache .ruff_cache .hypothesis dist build
