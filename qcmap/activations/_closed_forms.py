@@ -26,10 +26,11 @@ Function = Callable[[Array, Array, Array], Array]
 
 @dataclass(frozen=True)
 class Kernel:
-    """A kernel and its derivative in c, as functions of arrays (c, q1, q2)."""
+    """A kernel and its derivative in c, as functions of arrays (c, q1, q2), and the mean E phi(sqrt(q) x) of q."""
 
     value: Function
     slope: Function
+    mean: Callable[[Array], Array]
 
     def __call__(self, c: Array, q1: Array, q2: Array) -> Array:
         """The kernel."""
@@ -42,12 +43,12 @@ def two_slopes(left: float, right: float) -> Kernel:
 
     def value(c: Array, q1: Array, q2: Array) -> Array:
         arc = np.sqrt((1 - c) * (1 + c)) + (math.pi - np.arccos(c)) * c
-        return np.sqrt(q1 * q2) * (left * right * c + bend * arc)
+        return np.sqrt(q1) * np.sqrt(q2) * (left * right * c + bend * arc)
 
     def slope(c: Array, q1: Array, q2: Array) -> Array:
-        return np.sqrt(q1 * q2) * (left * right + bend * (math.pi - np.arccos(c)))
+        return np.sqrt(q1) * np.sqrt(q2) * (left * right + bend * (math.pi - np.arccos(c)))
 
-    return Kernel(value, slope)
+    return Kernel(value, slope, lambda q: (right - left) / math.sqrt(2 * math.pi) * np.sqrt(q))
 
 
 def _erf_parts(c: Array, q1: Array, q2: Array) -> tuple[Array, Array]:
@@ -76,7 +77,7 @@ def _cos(c: Array, q1: Array, q2: Array) -> Array:
     return 0.5 * (np.exp(s - middle) + np.exp(-s - middle))
 
 
-erf = Kernel(_erf, _erf_slope)
-sin = Kernel(_sin, lambda c, q1, q2: np.sqrt(q1 * q2) * _cos(c, q1, q2))
-cos = Kernel(_cos, lambda c, q1, q2: np.sqrt(q1 * q2) * _sin(c, q1, q2))
-square = Kernel(lambda c, q1, q2: q1 * q2 * (1 + 2 * c * c), lambda c, q1, q2: 4 * q1 * q2 * c)
+erf = Kernel(_erf, _erf_slope, np.zeros_like)
+sin = Kernel(_sin, lambda c, q1, q2: np.sqrt(q1 * q2) * _cos(c, q1, q2), np.zeros_like)
+cos = Kernel(_cos, lambda c, q1, q2: np.sqrt(q1 * q2) * _sin(c, q1, q2), lambda q: np.exp(-q / 2))
+square = Kernel(lambda c, q1, q2: q1 * q2 * (1 + 2 * c * c), lambda c, q1, q2: 4 * q1 * q2 * c, np.copy)

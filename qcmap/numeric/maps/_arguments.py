@@ -25,16 +25,44 @@ def groups(q1: Array, q2: Array) -> Iterator[tuple[NDArray[np.intp], float, floa
         yield here, float(a[here[0]]), float(b[here[0]])
 
 
-def integer(order: int, *, least: int, name: str = "order") -> int:
-    """The order of a derivative, or a count; raises `ArgumentError` unless it is an integer of at least ``least``."""
-    if isinstance(order, bool) or not isinstance(order, Integral) or order < least:
-        raise ArgumentError(name, f"it must be an integer of at least {least}, not {order!r}", "give such an integer")
+def real(name: str, value: ArrayLike) -> Array:
+    """The value as a float64 array; raises `ArgumentError` if it is not made of real numbers."""
+    try:
+        return np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(
+            name, f"it must be a real number or an array of them, not {value!r}", "give numbers"
+        ) from error
+
+
+def one(name: str, value: ArrayLike) -> float:
+    """A single positive number; raises `ArgumentError` for anything else."""
+    array = positive(name, value)
+    if array.size != 1:
+        raise ArgumentError(name, f"it must be one number, not an array of shape {array.shape}", "ask one by one")
+    return float(array.reshape(-1)[0])
+
+
+def together(**arrays: Array) -> tuple[Array, ...]:
+    """The arrays broadcast; raises `ArgumentError` naming their shapes if they do not go together."""
+    try:
+        return np.broadcast_arrays(*arrays.values())
+    except ValueError as error:
+        shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
+        raise ArgumentError("shapes", f"{shapes} do not broadcast", "give shapes that do") from error
+
+
+def integer(order: int, *, least: int, name: str = "order", most: int | None = None) -> int:
+    """The order of a derivative, or a count; raises `ArgumentError` unless it is an integer from ``least`` on."""
+    if isinstance(order, bool) or not isinstance(order, Integral) or order < least or (most and order > most):
+        limit = f"at least {least}" if most is None else f"{least} to {most}"
+        raise ArgumentError(name, f"it must be an integer of {limit}, not {order!r}", "give such an integer")
     return int(order)
 
 
 def positive(name: str, value: ArrayLike) -> Array:
     """The q values as an array; raises `ArgumentError` unless they are positive and finite."""
-    array = np.asarray(value, dtype=np.float64)
+    array = real(name, value)
     bad = ~(np.isfinite(array) & (array > 0))
     if bad.any():
         raise ArgumentError(name, f"q values are positive and finite, not {array[bad].flat[0]}", "check the inputs")
@@ -43,7 +71,7 @@ def positive(name: str, value: ArrayLike) -> Array:
 
 def correlation(value: ArrayLike) -> Array:
     """The c values as an array, clipped to [-1, 1]; raises `ArgumentError` if they leave it by more than 1e-12."""
-    array = np.asarray(value, dtype=np.float64)
+    array = real("c", value)
     bad = ~(np.abs(array) <= 1 + 1e-12)
     if bad.any():
         raise ArgumentError("c", f"c values lie in [-1, 1], not {array[bad].flat[0]}", "check the inputs")

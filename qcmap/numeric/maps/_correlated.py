@@ -180,8 +180,10 @@ def _regular(first: Layer, second: Layer, c: float, s: float, order: tuple[int, 
     if abs(c) > 0.1:
         extra = np.concatenate([second.breaks()[0] / c, (second.kinks[:, None] / c + s / abs(c) * _GRADES).ravel()])
     x, w = _outer(first, second, extra, order[0])
-    keep = w > 1e-40
-    x, w = x[keep], w[keep]
+    if max(first.reach, second.reach) <= 14:
+        # Functions that need a wider range are large where the density is this small.
+        keep = w > 1e-40
+        x, w = x[keep], w[keep]
     act = second.transform.activation
     spread = abs(second.scale) * s
     near = np.zeros(x.size, dtype=bool)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qcmap.errors import ArgumentError, NumericalError
+from qcmap.numeric.maps._arguments import correlation, one
 
 Array = NDArray[np.float64]
 
@@ -45,7 +46,10 @@ class Deviation:
 
 
 class CMap(ABC):
-    """A C map with its derivatives, and what is measured on them at uniform q values."""
+    """A C map with its derivatives, and what is measured on them at uniform q values.
+
+    Where q is left out it is 1 for a layer, and that of the inputs for a network.
+    """
 
     @abstractmethod
     def c(self, c: ArrayLike, q1: Any = None, q2: Any = None) -> Array:
@@ -55,32 +59,40 @@ class CMap(ABC):
     def dc(self, c: ArrayLike, q1: Any = None, q2: Any = None, order: int = 1) -> Array:
         """Its derivatives in c."""
 
-    def nl(self, q: float = 1.0) -> float:
+    def _c(self, c: ArrayLike, q: float | None) -> Array:
+        return self.c(c) if q is None else self.c(c, one("q", q), one("q", q))
+
+    def _dc(self, c: ArrayLike, q: float | None, order: int = 1) -> Array:
+        return self.dc(c, order=order) if q is None else self.dc(c, one("q", q), one("q", q), order=order)
+
+    def nl(self, q: float | None = None) -> float:
         """sqrt(1 - C'(0)), the distance of a layer's activation from linear functions (DKS, Proposition 16).
 
         By Remark 17 it holds at every input q with the norm taken there; for a network it is the same of its C map.
         """
-        return math.sqrt(max(0.0, 1 - float(self.dc(0.0, q, q))))
+        return math.sqrt(max(0.0, 1 - float(self._dc(0.0, q))))
 
-    def na(self, q: float = 1.0) -> float:
+    def na(self, q: float | None = None) -> float:
         """sqrt(1 - C'(0) / C'(1)), the distance from affine functions (DKS, Proposition 18); 0 if C is constant."""
-        slope, end = float(self.dc(0.0, q, q)), float(self.dc(1.0, q, q))
+        slope, end = self._dc([0.0, 1.0], q).tolist()
         return math.sqrt(max(0.0, 1 - slope / end)) if end > 0 else 0.0
 
-    def flatness(self, c: ArrayLike, q: float = 1.0) -> Array:
+    def flatness(self, c: ArrayLike, q: float | None = None) -> Array:
         """F(c) = (C(abs c) - C(0)) / abs(c), for c in [-1, 1] (DKS, section 13.5); C'(0) at c = 0.
 
         Small where the map is degenerate. Corrected Proposition 20: where F(c) <= 1/e, abs(C'(c)) is at most
         F log(F) (1 + abs c) / (abs c log(abs c)).
         """
-        size = np.abs(np.asarray(c, dtype=np.float64))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            rise = (self.c(size, q, q) - self.c(0.0, q, q)) / size
-        # Below 1e-6 the difference quotient would lose more than C'' c / 2 adds.
+        size = np.abs(correlation(c))
+        # Near zero the difference quotient loses digits: there the first two terms of the series, exact to c^2.
         small = size < 1e-6
-        return np.where(small, self.dc(0.0, q, q), rise) if small.any() else rise
+        with np.errstate(divide="ignore", invalid="ignore"):
+            rise = (self._c(size, q) - self._c(0.0, q)) / size
+        if not small.any():
+            return rise
+        return np.where(small, self._dc(0.0, q) + self._dc(0.0, q, 2) * size / 2, rise)
 
-    def deviation(self, q: float = 1.0) -> Deviation:
+    def deviation(self, q: float | None = None) -> Deviation:
         """max abs(C(c) - c) and max abs(C'(c) - 1), with the bounds of Theorem 13 (DKS, section 13.2).
 
         Raises
@@ -88,13 +100,13 @@ class CMap(ABC):
         NumericalError
             If C(1) is not 1, so that C is no C map at uniform q values.
         """
-        ends = self.c([0.0, 1.0], q, q)
+        ends = self._c([0.0, 1.0], q)
         if abs(ends[1] - 1) > 1e-9:
             raise NumericalError("c", f"C(1) is {ends[1]:.6g} here, not 1", "use inputs with equal q values")
-        start, end = float(self.dc(0.0, q, q)), float(self.dc(1.0, q, q))
+        start, end = self._dc([0.0, 1.0], q).tolist()
         # Both are continuous on [-1, 1]: a fine grid in arccos c, then a search between the neighbours of the best.
-        value, value_at = _largest(lambda c: np.abs(self.c(c, q, q) - c))
-        slope, slope_at = _largest(lambda c: np.abs(self.dc(c, q, q) - 1))
+        value, value_at = _largest(lambda c: np.abs(self._c(c, q) - c))
+        slope, slope_at = _largest(lambda c: np.abs(self._dc(c, q) - 1))
         upper, bound = 2 * (1 - start), 2 * (1 - start) + end - 1
         if ends[0] <= 1e-12:
             upper, bound = min(upper, 2 * (end - 1)), min(bound, 3 * (end - 1))

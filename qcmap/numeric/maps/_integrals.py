@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 Integrand = Callable[[Array, Array, Array], Array]
 """A function of x, f(sqrt(q) x) and sqrt(q)."""
 
-_REACHES = (10.0, 14.0, 20.0, 28.0, 37.0)
+_REACHES = (10.0, 14.0, 20.0, 24.0, 28.0, 32.0, 37.0)
 _ROWS = 512
 
 
@@ -79,8 +79,8 @@ class Integrals:
         with np.errstate(over="ignore", invalid="ignore"):
             for reach in _REACHES:
                 grid = root[:, None] * np.linspace(-reach, reach, 41)
-                density = np.exp(-(np.linspace(-reach, reach, 41) ** 2) / 2)
-                mass = self.transform.derivative(grid, order) ** 2 * density
+                root_density = np.exp(-(np.linspace(-reach, reach, 41) ** 2) / 4)
+                mass = (self.transform.derivative(grid, order) * root_density) ** 2
                 self.finite(mass.max(axis=1), q)
                 if (mass[:, [0, -1]].max(axis=1) <= 1e-20 * mass.max(axis=1)).all():
                     return reach

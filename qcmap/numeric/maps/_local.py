@@ -10,9 +10,10 @@ import numpy as np
 from numpy.polynomial.hermite_e import hermeval
 from numpy.typing import ArrayLike, NDArray
 
-from qcmap.activations import Activation, Kernel, activation
+from qcmap.activations import Activation, activation
 from qcmap.errors import ArgumentError, NumericalError
-from qcmap.numeric.maps._arguments import correlation, groups, integer, positive, rounded
+from qcmap.numeric.maps._arguments import correlation, groups, integer, one, positive, rounded, together
+from qcmap.numeric.maps._closed import closed_kernel, closed_map, scale_free
 from qcmap.numeric.maps._correlated import Layer, correlated, jump_of
 from qcmap.numeric.maps._geometry import CMap
 from qcmap.numeric.maps._hermite import (
@@ -26,7 +27,8 @@ from qcmap.numeric.maps._hermite import (
     terms_for,
 )
 from qcmap.numeric.maps._integrals import Integrals
-from qcmap.numeric.maps._profile import ROUNDING, Profile, composed, profile
+from qcmap.numeric.maps._profile import ROUNDING, Profile, profile
+from qcmap.numeric.maps._repeated import Powers
 from qcmap.numeric.maps._transform import Transform, refuse_jumps
 
 Array = NDArray[np.float64]
@@ -35,6 +37,7 @@ _FEW = 12
 """Up to this many c values are computed one by one; more go through an interpolant."""
 _SHORT = 0.68
 """For few values beyond this abs(c) a two-dimensional integral costs less than a long series."""
+_MOST_ORDER = 32
 _KEPT = 4096
 
 
@@ -63,12 +66,12 @@ class LocalMaps(CMap):
     transform: Transform
 
     def __init__(self, act: Activation | str, transform: Transform | None = None) -> None:
-        act = activation(act)
-        self.transform = Transform(act) if transform is None else transform
+        self.transform = fitting(activation(act), transform)
         self._integrals = Integrals(self.transform)
-        self._kernel = act.kernel if transform is None else None
+        self._kernel = closed_kernel(self.transform)
         self._moments: dict[float, float] = {}
         self._points: dict[float, _Point] = {}
+        self._powers: dict[tuple[float, float], Powers] = {}
         self._profiles: dict[tuple[float, float, int], Profile | None] = {}
 
     def mean(self, q: ArrayLike = 1.0) -> Array:
@@ -85,7 +88,7 @@ class LocalMaps(CMap):
         """
         values = positive("q", q)
         if self._kernel is not None:
-            with np.errstate(over="ignore"):
+            with np.errstate(over="ignore", under="ignore"):
                 return self._integrals.finite(self._kernel(np.ones_like(values), values, values), values)
         if values.size == 1:
             # Deep networks ask for the same value again and again.
@@ -98,7 +101,7 @@ class LocalMaps(CMap):
         Q'(q) = E[f f' x] / sqrt(q) with f at sqrt(q) x (DKS, section 8.1.1). Since E[H(sqrt(q) x)] has the derivative
         E[H He_2] / (2 q) (integrate by parts twice), Q^(i) = E[f f' He_{2i-1}] sqrt(q) / (2^(i-1) q^i).
         """
-        order = integer(order, least=1)
+        order = integer(order, least=1, most=_MOST_ORDER)
         refuse_jumps(self.transform.activation)
         he = [0.0] * (2 * order - 1) + [1.0]
 
@@ -134,7 +137,7 @@ class LocalMaps(CMap):
             Also where it is infinite: at c = 1 (and -1, if kinks lie symmetrically) if f^(i-1) or an earlier derivative
             jumps.
         """
-        return self._map(c, q1, q2, integer(order, least=1))
+        return self._map(c, q1, q2, integer(order, least=1, most=_MOST_ORDER))
 
     def iterated(self, c: ArrayLike, n: int, q1: ArrayLike = 1.0, q2: ArrayLike = 1.0) -> Array:
         """C^n(c, q1, q2), the map composed n >= 1 times with itself at the same q values, which Q has to keep.
@@ -147,29 +150,21 @@ class LocalMaps(CMap):
             As `c`, and for an n that is not a positive integer.
         """
         n = integer(n, least=1, name="n")
-        c, q1, q2 = np.broadcast_arrays(correlation(c), positive("q1", q1), positive("q2", q2))
+        c, q1, q2 = together(c=correlation(c), q1=positive("q1", q1), q2=positive("q2", q2))
+        if not scale_free(self.transform):
+            for name, q in (("q1", q1), ("q2", q2)):
+                if (np.abs(self.q(q) - q) > 1e-9 * q).any():
+                    raise ArgumentError(
+                        name, f"Q does not keep it: Q({q.flat[0]:.6g}) = {float(self.q(q.flat[0])):.6g}",
+                        "take a network of layers with network_maps, whose q values change along it",
+                    )  # fmt: skip
         result = np.empty(c.shape)
         for here, a, b in groups(rounded(q1), rounded(q2)):
-            values = c.reshape(-1)[here]
-            power = self._power(a, b, n)
-            if power is not None:
-                values = np.clip(power(values), -1.0, 1.0)
-            else:
+            if (a, b) not in self._powers:
                 once = self._profile(a, b, 0)
-                for _ in range(n):
-                    values = np.clip(self._at(values, a, b, 0) if once is None else once(values), -1.0, 1.0)
-            result.reshape(-1)[here] = values
+                self._powers[a, b] = Powers(once, lambda x, a=a, b=b: self.c(x, a, b))
+            result.reshape(-1)[here] = self._powers[a, b](c.reshape(-1)[here], n)
         return result
-
-    def _power(self, q1: float, q2: float, n: int) -> Profile | None:
-        key = (q1, q2, -n)
-        if n == 1:
-            return self._profile(q1, q2, 0)
-        if key not in self._profiles:
-            half, once = self._power(q1, q2, n // 2), self._profile(q1, q2, 0)
-            parts = [half, half, *([once] if n % 2 else [])]
-            self._profiles[key] = None if None in parts else composed([part for part in parts if part is not None])
-        return self._profiles[key]
 
     def hermite(self, n: ArrayLike, q: float = 1.0) -> Array:
         """The Hermite coefficients E[f(sqrt(q) x) He_n(x)] / sqrt(n!), for integers n of any shape and one q > 0.
@@ -179,7 +174,7 @@ class LocalMaps(CMap):
         index = np.asarray(n)
         if not (np.issubdtype(index.dtype, np.integer) and (index >= 0).all() and (index < 1 << 15).all()):
             raise ArgumentError("n", "it must be integers from 0 to 32,767", "give the orders of the coefficients")
-        value = float(positive("q", q))
+        value = one("q", q)
         count = int(index.max(initial=0)) + 1
         point = self._point(value, count)
         if count <= point.series.values.size:
@@ -197,16 +192,21 @@ class LocalMaps(CMap):
         NumericalError
             If the derivative is infinite at c = 1, so that no absolute error bounds it.
         """
-        order, pair = integer(order, least=0), (float(rounded(positive("q1", q1))), float(rounded(positive("q2", q2))))
+        order = integer(order, least=0, most=_MOST_ORDER)
+        pair = (float(rounded(np.array(one("q1", q1)))), float(rounded(np.array(one("q2", q2)))))
         if self._kernel is not None and order <= 1:
-            # Closed forms have exponentials of q in them, whose arguments are rounded.
+            # Those of sin and cos have exponentials of q in them, whose arguments are rounded.
             size = float(np.abs(self._map(np.array([-1.0, 1.0]), *pair, order)).max()) if order else 1.0
-            return max(ROUNDING, 2.0**-52 * (pair[0] + pair[1])) * size
+            inner = self.transform.input_scale**2 * sum(pair) if self.transform.activation.oscillates else 0.0
+            return max(ROUNDING, 2.0**-52 * inner) * size
         found = self._profile(*pair, order)
         theta = np.linspace(0, math.pi, 33) if found is None else found.nodes
         checked = self._checked(np.cos(theta), np.sin(theta), *pair, order)
         if found is None:
             return checked
+        # A few values at a time take another way than many.
+        few = np.array([-0.9, -0.75, 0.75, 0.9])
+        checked += float(np.abs(self._direct(few, np.sqrt((1 - few) * (1 + few)), *pair, order) - found(few)).max())
         return float(found.error) + checked + 2.0**-52 * float(np.abs(found.coefficients).sum())
 
     def _moment(self, q: float) -> float:
@@ -235,27 +235,13 @@ class LocalMaps(CMap):
     # --- the C map and its derivatives ----------------------------------------------------------------------------
 
     def _map(self, c: ArrayLike, q1: ArrayLike, q2: ArrayLike, order: int) -> Array:
-        c, q1, q2 = np.broadcast_arrays(correlation(c), positive("q1", q1), positive("q2", q2))
+        c, q1, q2 = together(c=correlation(c), q1=positive("q1", q1), q2=positive("q2", q2))
         if self._kernel is not None and order <= 1:
-            return self._closed(self._kernel, c, q1, q2, order)
+            return closed_map(self.transform, self._kernel, c, q1, q2, order)
         result = np.empty(c.shape)
         for here, a, b in groups(rounded(q1), rounded(q2)):
             result.reshape(-1)[here] = self._at(c.reshape(-1)[here], a, b, order)
         return result
-
-    def _closed(self, kernel: Kernel, c: Array, q1: Array, q2: Array, order: int) -> Array:
-        ones = np.ones_like(c)
-        with np.errstate(over="ignore", invalid="ignore"):
-            norm = np.sqrt(kernel(ones, q1, q1)) * np.sqrt(kernel(ones, q2, q2))
-            if not (norm > 0).all():
-                raise NumericalError(
-                    self.transform.activation.name, "its second moment is zero to rounding, so it has no C map",
-                    "use larger q values",
-                )  # fmt: skip
-            values = (kernel.slope if order else kernel)(c, q1, q2) / norm
-            if order == 0:
-                values = np.where((c == 1) & (q1 == q2), 1.0, values)
-            return self._integrals.finite(values, np.maximum(q1, q2))
 
     def _at(self, c: Array, q1: float, q2: float, order: int) -> Array:
         distinct, where = np.unique(c, return_inverse=True)
@@ -330,6 +316,26 @@ class LocalMaps(CMap):
         return (worst + rounding) / norm
 
 
+def fitting(act: Activation, transform: Transform | None) -> Transform:
+    """The transform of an activation, or the one that changes nothing.
+
+    Raises
+    ------
+    ArgumentError
+        If it is the transform of another activation. Shaping may have chosen another negative slope of leaky relu.
+    """
+    if transform is None:
+        return Transform(act)
+    if not isinstance(transform, Transform):
+        raise ArgumentError(
+            "transform", f"it must be a Transform, not {transform!r}", "give shaping[...] or a Transform"
+        )
+    if transform.activation.name != act.name:
+        what = f"it is one of {transform.activation.name}, not of {act.name}"
+        raise ArgumentError("transform", what, "give the transform of this activation")
+    return transform
+
+
 @lru_cache(maxsize=256)
 def _cached(act: Activation, transform: Transform | None) -> LocalMaps:
     return LocalMaps(act, transform)
@@ -337,4 +343,5 @@ def _cached(act: Activation, transform: Transform | None) -> LocalMaps:
 
 def local_maps(act: Activation | str, transform: Transform | None = None) -> LocalMaps:
     """The local maps of an activation, transformed or not; one object for each, so its interpolants are kept."""
-    return _cached(activation(act), transform)
+    act = activation(act)
+    return _cached(act, None if transform is None else fitting(act, transform))

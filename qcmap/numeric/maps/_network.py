@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qcmap.activations import Activation
-from qcmap.architecture import Architecture, Nonlinear, refuse_without_maps
-from qcmap.errors import ArchitectureError, ArgumentError
-from qcmap.numeric.maps._arguments import correlation, positive
+from qcmap.architecture import Architecture, Node, Nonlinear, refuse_without_maps
+from qcmap.errors import ArchitectureError, ArgumentError, QCMapError
+from qcmap.numeric.maps._arguments import correlation, positive, together
 from qcmap.numeric.maps._geometry import CMap, derivative_order
 from qcmap.numeric.maps._local import LocalMaps, local_maps
 from qcmap.numeric.maps._transform import Transform
@@ -47,6 +47,10 @@ class NetworkMaps(CMap):
     """
 
     def __init__(self, arch: Architecture, shaping: Shaping | None = None, *, target: str | None = None) -> None:
+        if not isinstance(arch, Architecture):
+            raise ArgumentError("arch", f"it must be an Architecture, not {arch!r}", "build one, or take one of zoo")
+        if not (shaping is None or isinstance(shaping, Shaping)):
+            raise ArgumentError("shaping", f"it must be a Shaping, not {shaping!r}", "give the result of dks or tat")
         self.architecture, self.shaping = arch, shaping
         refuse_without_maps(arch)
         if target is not None:
@@ -57,7 +61,7 @@ class NetworkMaps(CMap):
         self._maps: dict[str, LocalMaps] = {}
         for node in arch.nodes:
             if isinstance(node.op, Nonlinear):
-                pair = known[node.op.name], None if shaping is None else shaping.at(node.id)
+                pair = known[node.op.name], None if shaping is None else _transform(shaping, node)
                 self._maps[node.id] = made[pair] = made.get(pair) or local_maps(*pair)
 
     def at(self, node: str) -> NetworkMaps:
@@ -139,9 +143,9 @@ class NetworkMaps(CMap):
 
     def _jet(self, c: ArrayLike, q1: ArrayLike | None, q2: ArrayLike | None, order: int) -> Array:
         walk = Walk(self.architecture, self._maps, order=order, runs=self._runs if order == 0 else None)
-        shape = np.broadcast_shapes(np.shape(c), *(np.shape(q) for q in (q1, q2) if q is not None))
-        state = walk(*_arrays(c, q1, q2))[self.target]
-        return np.broadcast_to(state.jet[order], shape).copy()
+        values = _arrays(c, q1, q2)
+        shape = np.broadcast_shapes(*(value.shape for value in values if value is not None))
+        return np.broadcast_to(walk(*values)[self.target].jet[order], shape).copy()
 
     def _states(
         self,
@@ -161,7 +165,18 @@ def _arrays(c: ArrayLike, q1: ArrayLike | None, q2: ArrayLike | None) -> tuple[A
     first = None if q1 is None else positive("q1", q1)
     # One object for equal q values: what is computed for one serves the other.
     second = first if q2 is q1 else None if q2 is None else positive("q2", q2)
-    return correlation(c), first, second
+    given = {"c": correlation(c), "q1": first, "q2": second}
+    together(**{name: value for name, value in given.items() if value is not None})
+    return given["c"], first, second
+
+
+def _transform(shaping: Shaping, node: Node) -> Transform:
+    """The shaping's transform at a node; raises `ArgumentError` if the shaping is of another architecture."""
+    try:
+        return shaping.at(node.id)
+    except (KeyError, QCMapError) as error:
+        what = f"it is one of {shaping.architecture.name}, which has no activation {node.id!r}"
+        raise ArgumentError("shaping", what, "shape this architecture") from error
 
 
 def _pair(state: State) -> tuple[Array | None, ...]:

@@ -117,7 +117,7 @@ class Walk:
         if fixed:
             return v._replace(jet=(maps.iterated(v.jet[0], times, v.q1, v.q2),))
         for _ in range(times):
-            v = self._layer(maps, v)
+            v = _finite(node, self._layer(maps, v))
         return v
 
     def _layer(self, maps: LocalMaps, v: State) -> State:
