@@ -25,6 +25,7 @@ import qcmap as qc
 from qcmap.activations import CATALOGUE
 from qcmap.errors import QCMapError
 from qcmap.numeric import LocalMaps, Transform
+from tests.oracles import Formula
 from tests.pairs import DIGITS, PairMap
 
 INSIDE = (0.0, *(sign * c for c in (0.15, 0.3, 0.45, 0.6, 0.7, 0.8, 0.85) for sign in (1, -1)))
@@ -59,6 +60,14 @@ def transforms(name: str) -> dict[str, Transform | None]:
     return found
 
 
+def formula_of(name: str, transform: Transform | None) -> str | Formula:
+    """The oracle's name of an activation; a formula if shaping has chosen another slope."""
+    if transform is None or not transform.activation.free_slope:
+        return name
+    left = flint.arb(transform.activation.parameters["negative_slope"])
+    return Formula(lambda u: u if u > 0 else left * u, lambda u: flint.arb(1) if u > 0 else left, (0,))
+
+
 def one_by_one(function: Callable[..., np.ndarray], c: np.ndarray, *q: float) -> np.ndarray:
     """The values without an interpolant, which many values at once would use."""
     return np.array([float(function(value, *q)) for value in c])
@@ -71,15 +80,16 @@ def compare(
     where = f"{name} {label} q={q[0]:g},{q[1]:g}"
     maps = LocalMaps(name, transform)
     constants = (1, 0, 0, 1) if transform is None else tuple(transform.constants.values())
-    oracle = PairMap(name, *q, constants)
+    formula = formula_of(name, transform)
+    oracle = PairMap(formula, *q, constants)
     exact = [oracle.both(value) for value in c.tolist()]
     # By Cauchy and Schwarz C' is at most this; much less is left of it where the layers' outputs hardly correlate.
-    bounds = [1.0, np.sqrt([float(PairMap(name, one, one, constants).slope(1.0)) for one in q]).prod()]
+    bounds = [1.0, np.sqrt([float(PairMap(formula, one, one, constants).slope(1.0)) for one in q]).prod()]
     for order, function in enumerate((maps.c, maps.dc)):
         balls = [pair[order] for pair in exact]
         largest = max(abs(float(ball)) for ball in balls)
         if largest < 1e-4 * bounds[order]:
-            more = PairMap(name, *q, constants, digits=DIGITS + int(np.ceil(-np.log10(largest / bounds[order]))))
+            more = PairMap(formula, *q, constants, digits=DIGITS + int(np.ceil(-np.log10(largest / bounds[order]))))
             balls = [more.both(value)[order] for value in c.tolist()]
             largest = max(abs(float(ball)) for ball in balls)
         scale = f"of the largest value {largest:.3g} (bound {bounds[order]:.3g})"

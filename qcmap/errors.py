@@ -58,7 +58,7 @@ class Infeasible(QCMapError):
     Attributes
     ----------
     condition
-        The condition that cannot be met, ``"C'(1)"`` or ``"Q'(1)"``.
+        The condition that cannot be met: ``"C'(1)"``, ``"Q'(1)"``, ``"C''(1)"`` or ``"C(0)"``.
     achievable
         The intervals of values found for it within the searched set while the other conditions hold; empty if the other
         conditions cannot be met either.
