@@ -146,3 +146,45 @@ def test_bad_files_are_one_line_and_exit_code_1(command, network):
     )
     network.unlink()
     assert "it cannot be read (No such file" in run(command, str(network)).stderr
+
+
+class TestMaps:
+    def test_json_is_what_python_gives(self):
+        data = json.loads(
+            run("maps", "mlp:depth=20,activation=tanh", "--zeta", "1.5", "--c", "0,0.5,1", "--json").stdout
+        )
+        arch = qc.zoo.mlp(20, activation="tanh")
+        maps = qc.network_maps(arch, qc.dks(arch, 1.5))
+        assert data["C"] == maps.c([0, 0.5, 1]).tolist()
+        assert data["dC"][2] == pytest.approx(1.5, rel=1e-12)
+        assert data["deviation"]["value"] == maps.deviation().value
+
+    def test_text(self):
+        lines = run("maps", "mlp:depth=3,activation=relu", "--c", "0,1", "--q", "2").stdout.splitlines()
+        assert lines[1].startswith("Q = 0.25")
+        assert lines[-2].split() == ["1", "1", "1"]
+
+    @pytest.mark.parametrize("c", ["0,2", "a", ""])
+    def test_bad_c(self, c):
+        assert run("maps", "mlp:depth=3", "--c", c).exit_code in (1, 2)
+
+
+def test_ntk():
+    data = json.loads(run("ntk", "mlp:depth=3,activation=relu", "--c", "0.2,1", "--json").stdout)
+    kernel = qc.ntk(qc.zoo.mlp(3, activation="relu"), [0.2, 1])
+    assert data["total"] == kernel.total.tolist()
+    text = run("ntk", "mlp:depth=3,activation=relu", "--c", "0.2,1").stdout
+    assert f"{kernel.total[1]:.12g}" in text
+
+
+def test_compare():
+    text = run("compare", "mlp:depth=5,activation=tanh").stdout
+    assert all(method in text for method in ("lecun", "he", "edge_of_chaos", "dks", "tat"))
+    assert "dks" in str(json.loads(run("compare", "mlp:depth=5,activation=tanh", "--json").stdout))
+
+
+def test_certify():
+    text = run("dks", "mlp:depth=100,activation=tanh", "--certify", "30").stdout
+    assert "0.0904379454104523026191868303817" in text
+    data = json.loads(run("tat", "mlp:depth=20,activation=softplus", "--certify", "20", "--json").stdout)
+    assert data["certificates"]["softplus"]["digits"] == 20
