@@ -419,3 +419,88 @@ def test_plain_data():
     assert repr(dynamics("relu")) == "<Dynamics of relu at q = 1: edge, c* = 1, C'(1) = 1>"
     assert "2 blocks" in repr(growing("relu", 2, 0.5))
     json.dumps(growing("relu", 2, 0.5).to_dict())
+
+
+def test_level_q_values_are_a_range_and_no_points():
+    """E min(x, 1)^2 of hard tanh is below q everywhere, by less than rounding where q is small."""
+    found = q_fixed_points(qc.local_maps("hardtanh").q, qc.local_maps("hardtanh").dq)
+    assert found.points == ()
+    assert not found.everywhere
+    ((low, high),) = found.level
+    assert low == 1e-4
+    assert 0.015 < high < 0.02
+    assert found.to_dict()["level"] == [[low, high]]
+    with pytest.raises(NumericalError, match=r"no attracting fixed.*from 0.0001 to 0.0178 Q\(q\) = q to rounding"):
+        dynamics("hardtanh")
+    # One crossing beside a level range is still found.
+    bent = q_fixed_points(lambda q: np.where(q < 1, q, q * np.sqrt(2 / q) ** (q > 1)), lambda q: 0.5 * np.ones_like(q))
+    assert [point.q for point in bent.points] == pytest.approx([2.0])
+    assert len(bent.level) == 1
+
+
+@pytest.mark.parametrize("q", [1e-4, 0.02, 1.0])
+def test_curvature_of_kinks_is_infinite_at_every_q(q):
+    assert dynamics("hardtanh", q=q).curvature == math.inf
+    assert dynamics(qc.zoo.mlp(2, activation="hardtanh"), q=q).curvature == math.inf
+    assert math.isfinite(dynamics("tanh", q=q).curvature)
+    assert dynamics("hardtanh", q=0.02).edge_law is None
+
+
+def test_late_compositions():
+    """Any number of them, and at the edge as exactly as a loop over the recursions."""
+    relu = dynamics("relu")
+    half = dynamics((lambda c: (1 + c * c) / 2, lambda c: c))
+    e, f = 1.0, 1.0
+    late = {}
+    for n in range(1, 400_001):
+        if e > 1e-6:  # sin t - t cos t = t^3/3 - t^5/30 + ...
+            t = 2 * math.asin(math.sqrt(e / 2))
+            bulge = t**3 / 3 - t**5 / 30 + t**7 / 840 if t < 0.05 else math.sin(t) - t * math.cos(t)
+        else:
+            t = math.sqrt(2 * e) * (1 + e / 12)
+            bulge = t**3 / 3 - t**5 / 30
+        e, f = e - bulge / math.pi, f - f * f / 2
+        if n in (20_000, 400_000):
+            late[n] = e, f
+    for map_, k in ((relu, 0), (half, 1)):
+        start = np.array([late[20_000][k], 0.0])
+        assert map_._edge(start, 380_000) == pytest.approx([late[400_000][k], 0], rel=1e-8), map_
+        assert float(map_.distance(0.0, 10**18) * 1e18 ** (2 - k)) == pytest.approx(map_.edge_law.amplitude, rel=1e-9)
+        assert map_.distance([0.0, 1.0], 10**7)[1] == 0
+    assert dynamics("tanh", q=1.0).iterate([-0.9, 0.5], 10**18) == pytest.approx([0, 0], abs=1e-13)
+    assert dynamics("erf", q=1.0).iterate(1.0, 10**18) == 1
+
+
+def test_the_identity_stays():
+    same = dynamics((lambda c: c, lambda c: np.ones_like(c)))
+    assert same.kind == "identity"
+    for n in (0, 1000, 10**18):
+        assert (same.iterate([0.0, 1e-20, -0.3], n) == [0.0, 1e-20, -0.3]).all()
+
+
+def test_rounding_of_a_deep_shaped_network_is_no_value_at_zero():
+    arch = qc.zoo.mlp(50)
+    found = dynamics(arch, shaping=qc.dks(arch, 1.5))
+    assert (found.value_at_zero, found.fixed_point, found.kind) == (0.0, 0.0, "exploding")
+
+
+@pytest.mark.parametrize(
+    ("act", "subject"),
+    [
+        (lambda: dynamics((1, 2, 3)), "source"),
+        (lambda: dynamics((1, 2)), "source"),
+        (lambda: dynamics("tanh", q_range=(1,)), "between"),
+        (lambda: dynamics("relu", q="a"), "q"),
+        (lambda: dynamics((lambda c: "text", lambda c: c)), "C"),
+        (lambda: dynamics("relu").layers_until("a"), "eps"),
+        (lambda: dynamics("relu").layers_until(0.1, low="a"), "low"),
+        (lambda: dynamics("relu").iterate("a", 3), "c"),
+        (lambda: dynamics("relu").envelope(0.1, "a"), "n"),
+        (lambda: growing("relu", 2, [0.1], residual_weight="a"), "residual_weight"),
+        (lambda: growing("relu", 0, []).blocks_until(0.1), "c"),
+        (lambda: growing("relu", 1, [0.1], q="a"), "q"),
+    ],
+)
+def test_values_of_other_types_are_refused(act, subject):
+    with pytest.raises(ArgumentError, match=f"^{subject}: "):
+        act()

@@ -25,6 +25,12 @@ def inputs(n, d=6, *, norms=(1.0,), seed=0):
     return x * np.resize(np.asarray(norms), n)[:, None]
 
 
+@pytest.fixture(autouse=True)
+def nodes_in_norms(monkeypatch):
+    """Interpolate for few pairs too."""
+    monkeypatch.setattr(_pair_kernel, "_CHEAP", 0)
+
+
 def pairs(x, y):
     q1, q2 = (x * x).mean(axis=1), (y * y).mean(axis=1)
     c = np.clip(x @ y.T / x.shape[1] / np.sqrt(q1[:, None] * q2), -1, 1)
@@ -272,8 +278,15 @@ def test_refusals(monkeypatch):
         next(gram_blocks(arch, EQUAL, kernel="nngp", layers=["head"]))
     with pytest.raises(ArgumentError, match="'ntk' and 'nngp'"):
         next(gram_blocks(arch, EQUAL, kernel="laplace"))
-    with pytest.raises(ArgumentError, match="at least one row"):
-        next(gram_blocks(arch, EQUAL, size=0))
+    for size in (0, "a", 2.5):
+        with pytest.raises(ArgumentError, match=r"size: .*at least 1"):
+            next(gram_blocks(arch, EQUAL, size=size))
+    for x in ("abc", [[1.0, 2.0], [3.0]], EQUAL * 1j, EQUAL * 1e200):
+        with pytest.raises(ArgumentError, match=r"^x: "):
+            ntk_gram(arch, x)
+    for layers in (5, "head", [3]):
+        with pytest.raises(ArgumentError, match=r"^layers: "):
+            ntk_gram(arch, EQUAL, layers=layers)
     b = Builder()
     three = b.build(outputs=[b.affine(b.input(channels=3), 4)])
     with pytest.raises(ArgumentError, match="the input has 3 channels, but rows have 6"):
@@ -285,12 +298,29 @@ def test_refusals(monkeypatch):
     with pytest.raises(ArgumentError, match="out of range"):
         ntk_gram(arch, 1e-200 * EQUAL)
     relu = qc.zoo.mlp(2, activation="relu")
-    with pytest.raises(NumericalError, match=r"layer1.activation: inputs have 14 different norms.*normalise"):
+    monkeypatch.setattr(_pair_kernel, "_MOST_PAIRS", 104)
+    with pytest.raises(NumericalError, match=r"layer1.activation: inputs have 14 diff.*105 pairs.*normalise"):
         ntk_gram(relu, MANY, shaping=qc.dks(relu))
     assert ntk_gram(relu, FEW, shaping=qc.dks(relu)).error < 1e-10
     monkeypatch.setattr(_pair_kernel, "_NORM_NODES", (3,))
-    with pytest.raises(NumericalError, match="3 nodes in the norms of the inputs; normalise"):
+    with pytest.raises(NumericalError, match=r"3 nodes in the norms of the inputs, and 105 pairs.*normalise"):
         ntk_gram(chain("erf"), MANY)
     monkeypatch.setattr(_panels, "_MOST", 8)
     with pytest.raises(NumericalError, match="not resolved by 8 panels"):
         ntk_gram(chain(*["erf"] * 20, weights=9.0), EQUAL)
+
+
+def test_many_norms_pair_by_pair(monkeypatch):
+    """Kinks, or norms that nodes do not resolve: the network itself at every pair, where equal inputs are equal."""
+    relu = qc.zoo.mlp(2, activation="relu")
+    shaping = qc.dks(relu)
+    monkeypatch.setattr(_pair_kernel, "_NORM_NODES", (3,))
+    for arch, how in ((relu, shaping), (chain("erf"), None)):
+        found = ntk_gram(arch, MANY, shaping=how)
+        exact = ntk(arch, *pairs(MANY, MANY), shaping=how)
+        assert found.matrix == pytest.approx(exact.total, rel=1e-11)
+        assert (found.error, found.evaluations) == (0.0, 105)
+        assert (found.matrix == found.matrix.T).all()
+        assert ntk_gram(arch, MANY, MANY[:5], shaping=how).matrix == pytest.approx(found.matrix[:, :5], rel=1e-11)
+    monkeypatch.setattr(_pair_kernel, "_CHEAP", 105)
+    assert ntk_gram(chain("erf"), MANY).error == 0

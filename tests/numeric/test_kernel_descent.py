@@ -205,3 +205,58 @@ def test_result_and_refusals():
         fast.loss(math.inf)
     with pytest.raises(NumericalError, match="diverge"):
         fast.loss(10_000)
+
+
+@pytest.mark.parametrize("rate", [None, 0.5])
+@pytest.mark.parametrize("ridge", [0.0, 1e-3])
+def test_late_times_of_singular_kernels_reach_the_limit(rate, ridge):
+    """Rounding in the null space of K is not multiplied by the time."""
+    x = np.random.default_rng(5).standard_normal((12, 6))
+    x[7] = x[2]
+    full = np.asarray(ntk_gram(qc.zoo.mlp(3, activation="relu"), x))
+    kernel, cross, y = full[:8, :8], full[8:, :8], np.random.default_rng(6).standard_normal(8)
+    step = None if rate is None else rate * KernelDescent(kernel, y, ridge=ridge).largest_rate
+    descent = KernelDescent(kernel, y, rate=step, ridge=ridge, singular="project")
+    assert descent.rank == 7
+    inverse = np.linalg.pinv(kernel) if ridge == 0 else np.linalg.inv(kernel + ridge * np.eye(8))
+    train, test = kernel @ inverse @ y, cross @ inverse @ y
+    for t in (1e6, 1e10, 1e16, 1e18, math.inf):
+        assert descent.train(t) == pytest.approx(train, abs=1e-8), t
+        assert descent.predict(cross, t) == pytest.approx(test, abs=1e-8), t
+        assert descent.predict(kernel, t) == pytest.approx(train, abs=1e-8), t
+
+
+def test_nearly_equal_inputs():
+    """A part of k(x) in the null space that is no rounding counts, until the eigenvalue's own rounding does."""
+    features = np.array([[1.0, 0.0], [1.0, 1e-9], [1.0, 1.0]])
+    kernel, cross, y = features[:2] @ features[:2].T, features[2:] @ features[:2].T, np.array([0.5, 1.5])
+    descent = KernelDescent(kernel, y)
+    assert descent.rank == 1
+    # k(x) is (1, 1 + 1e-9): 5e-10 (-1, 1) of it is along the null space, where y has 1/2 (-1, 1).
+    for t in (1e3, 1e6, 1e8):
+        assert descent.predict(cross, t) == pytest.approx([1.0 + 2 * 5e-10 * 0.5 * t], rel=2e-7), t
+    with pytest.raises(NumericalError, match=r"cross: .*rank 1 of 2"):
+        descent.predict(cross, 1e14)
+
+
+def test_numbers_beyond_floats_and_of_other_types_are_refused():
+    for act, name in {
+        lambda: KernelDescent(np.diag([1e5, 0]), [1e5, 1e5]).predict([[1.0, 1e300]], 1.7e308): "targets: ",
+        lambda: KernelDescent(K, Y * 1e200).predict(CROSS * 1e150, 9.0): "targets: .*beyond all floats",
+        lambda: KernelDescent(K, Y * 1e200).loss(0): "targets: .*beyond all floats",
+        lambda: KernelDescent(K * 1e200, Y): "kernel: .*overflow",
+    }.items():
+        with pytest.raises((NumericalError, ArgumentError), match=name):
+            act()
+    for act, name in {
+        lambda: KernelDescent("a", Y): "kernel",
+        lambda: KernelDescent([[1.0, 2.0], [1.0]], Y): "kernel",
+        lambda: KernelDescent(K, Y * 1j): "targets",
+        lambda: KernelDescent(K, Y, rate="a"): "rate",
+        lambda: KernelDescent(K, Y, ridge=None): "ridge",
+        lambda: KernelDescent(K, Y).train("a"): "times",
+        lambda: KernelDescent(K, Y).predict(CROSS + 1j, 1.0): "cross",
+        lambda: condition_number("a"): "kernel",
+    }.items():
+        with pytest.raises(ArgumentError, match=f"^{name}: "):
+            act()

@@ -122,7 +122,7 @@ def test_result_and_refusals():
     assert kernel.condition_number(1) == pytest.approx(50 / 37.5)
     for match, call in {
         "depth": lambda: degenerate_kernel(0, 1.0),
-        "depth: a chain": lambda: edge_alphas(0),
+        "depth: .*at least 1": lambda: edge_alphas(0),
         r"C'\(1\) is finite": lambda: degenerate_kernel(5, math.nan),
         "fixed_point: for": lambda: degenerate_kernel(5, 1.2),
         "fixed_point_slope": lambda: degenerate_kernel(5, 1.2, fixed_point=0.3, fixed_point_slope=1.0),
@@ -133,3 +133,20 @@ def test_result_and_refusals():
     }.items():
         with pytest.raises(ArgumentError, match=match):
             call()
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda: degenerate_kernel("a", 1.0),
+        lambda: degenerate_kernel(2.5, 1.0),
+        lambda: degenerate_kernel(2, "a"),
+        lambda: degenerate_kernel(3, 1.0).matrix(-1),
+        lambda: theorem_27("a"),
+        lambda: edge_alphas(True),
+        lambda: edge_alphas(3, "a"),
+    ],
+)
+def test_values_of_other_types_are_refused(act):
+    with pytest.raises(ArgumentError):
+        act()

@@ -262,3 +262,36 @@ def test_plain_data():
     found = sampling_error("relu", [0.1, 0.2], width=9, depth=2)
     assert json.loads(json.dumps(found.to_dict()))["nodes"][-1] == "layer2.activation"
     assert repr(found).startswith("<SamplingError at 4 nodes: q = 0.25 +- ")
+
+
+def test_extreme_arguments():
+    """Numbers beyond floats on the way, against mpmath; too long ones and other types are refused."""
+    assert len(str(kernel_width(5, 0.1, 0.1, 1e80))) == 1606
+    with mpmath.workdps(40):
+        want = mpmath.ceil(mpmath.mpf(64) ** 5 * mpmath.log(40 / mpmath.mpf(5e-324)) / mpmath.mpf(0.1) ** 2)
+    assert kernel_width(5, 0.1, 5e-324, 2.0) == int(want)
+    assert kernel_error(10, 5, 0.1, 1e300) == math.inf
+    assert orthogonal_error(10**400, 3, 0.1, 1.0) == pytest.approx(8 * math.sqrt(2) * 1e-100, rel=1e-12)
+    assert orthogonal_error(10**400, 3, 0.1, 1e300) == math.inf
+    assert orthogonal_width(10, 1e-300, 5e-324, 1e200) > 10**2000
+    for act, subject in (
+        (lambda: kernel_width(10**5, 0.1, 0.1, 2.0), "depth"),
+        (lambda: kernel_width("a", 0.1, 0.1, 2.0), "depth"),
+        (lambda: kernel_width(3, "a", 0.1, 2.0), "error"),
+        (lambda: kernel_error(10, 5, "a", 2.0), "failure"),
+        (lambda: kernel_error(10, 5, 0.1, "a"), "bound"),
+        (lambda: orthogonal_width(10, 0.1, 0.1, "a"), "bound"),
+    ):
+        with pytest.raises(ArgumentError, match=f"^{subject}: "):
+            act()
+
+
+def test_pools_are_the_identity():
+    def chain(pool):
+        b = qc.Builder("chain")
+        h = b.activation(b.affine(b.input("x"), 30), "erf")
+        return b.build([b.affine(b.max_pool(h, (2,)) if pool else h, 30)])
+
+    plain, pooled = (sampling_error(chain(pool), [0.3]) for pool in (False, True))
+    assert len(plain.nodes) == len(pooled.nodes)
+    assert (plain.c_std == pooled.c_std).all()

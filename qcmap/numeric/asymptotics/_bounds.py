@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qcmap.errors import ArgumentError
+from qcmap.numeric.asymptotics._checked import numbers
 
 Array = NDArray[np.float64]
 
@@ -215,14 +216,14 @@ def _interval(lower: Array, upper: Array) -> Interval:
 
 
 def _given(name: str, value: ArrayLike, low: float, high: float, *, infinite: bool = False) -> Array:
-    array = np.asarray(value, dtype=np.float64)
+    array = numbers(name, value)
     good = (array >= low - _SLACK) & (array <= high + _SLACK) & (infinite | np.isfinite(array))
     _require(name, good, f"it lies in [{low:g}, {high:g}]")
     return np.clip(array, low, high)
 
 
 def _count(n: ArrayLike) -> Array:
-    array = np.asarray(n, dtype=np.float64)
+    array = numbers("n", n)
     _require("n", (array >= 0) & (array == np.floor(array)) & np.isfinite(array), "n counts compositions: 0, 1, 2, ...")
     return array
 

@@ -13,8 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from qcmap.errors import ArgumentError, NumericalError
 from qcmap.numeric.asymptotics._bounds import Interval, edge_envelope, geometric_envelope, negative_lower_bound
+from qcmap.numeric.asymptotics._checked import is_number, numbers
+from qcmap.numeric.asymptotics._edge import EdgeFlow, EdgeLaw
 from qcmap.numeric.asymptotics._fixed_points import QFixedPoints
-from qcmap.numeric.asymptotics._iterates import Iterates
+from qcmap.numeric.asymptotics._iterates import LATE, Iterates
 from qcmap.numeric.maps._arguments import correlation, integer
 
 Array = NDArray[np.float64]
@@ -23,6 +25,7 @@ Kind = Literal["collapsing", "edge", "exploding", "identity", "affine", "constan
 EDGE = 1e-10
 """C'(1) counts as 1 if it is nearer to it than this."""
 
+_UNSEEN = 1e-8
 _MOST = 1 << 30
 _MOST_JUMPS = 100_000
 
@@ -34,18 +37,6 @@ class FixedPoint:
     c: float
     slope: float
     attracting: bool
-
-
-@dataclass(frozen=True)
-class EdgeLaw:
-    """1 - C^n(c) ~ ``amplitude`` n^(-``power``) for every c, at the edge (C'(1) = 1).
-
-    power 1 and amplitude 2 / C''(1) if C''(1) is finite; power 2 and 9 / s^2 if C'(1 - e) = 1 - s sqrt(e) + ..., which
-    kinks cause: s = (q/Q) sum_k J_k^2 g(k / sqrt q) / sqrt(pi) for jumps J_k of phi' at k, g the normal density.
-    """
-
-    power: int
-    amplitude: float
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -116,11 +107,16 @@ class Dynamics:
 
     @cached_property
     def edge_law(self) -> EdgeLaw | None:
-        """The power law at the edge, from C'(cos theta) = 1 - s theta / sqrt 2 - C''(1) theta^2 / 2; else ``None``."""
+        """The power law at the edge, from C'(cos theta) = 1 - s theta / sqrt 2 - C''(1) theta^2 / 2; else ``None``.
+
+        ``None``, too, if C''(1) is infinite but s is hidden by rounding (kinks far out, hard tanh at small q).
+        """
         if self.kind != "edge":
             return None
         if math.isinf(self.curvature):
             slope = -math.sqrt(2) * self._runs.slope.at_zero(1)
+            if abs(slope) <= _UNSEEN:
+                return None
             return EdgeLaw(2, 9 / slope**2)
         return EdgeLaw(1, 2 / self.curvature)
 
@@ -130,17 +126,27 @@ class Dynamics:
 
         By the second derivative of the maps; of a bare C map by differentiating an interpolant twice, to about 1e-8.
         """
-        if abs(self._runs.slope.at_zero(1)) > 1e-8 * max(1.0, self.slope_at_one):
+        if abs(self._runs.slope.at_zero(1)) > _UNSEEN * max(1.0, self.slope_at_one):
             return math.inf
         return max(-self._runs.slope.at_zero(2) if self._second is None else self._second(), 0.0)
 
     def iterate(self, c: ArrayLike, n: int) -> Array:
         """C^n(c), for c in [-1, 1] of any shape."""
+        if self.kind == "identity" or (not isinstance(n, bool) and n == 0):
+            integer(n, least=0, name="n")
+            return correlation(numbers("c", c))
         return 1 - self.distance(c, n)
 
     def distance(self, c: ArrayLike, n: int) -> Array:
         """1 - C^n(c), c in [-1, 1] of any shape, whose relative precision does not suffer where C^n(c) is next to 1."""
-        return self._runs.advance(1 - correlation(c), integer(n, least=0, name="n"))
+        start, n = 1 - correlation(numbers("c", c)), integer(n, least=0, name="n")
+        if self.kind == "identity":
+            return start
+        return self._runs.advance(start, n, edge=self._edge if self.kind == "edge" and n > LATE else None)
+
+    @cached_property
+    def _edge(self) -> EdgeFlow | None:
+        return self._runs.edge_flow(kinked=math.isinf(self.curvature))
 
     def envelope(self, c: ArrayLike, n: ArrayLike) -> Interval:
         """Bounds on C^n(c) from C(c) and slopes, without iterating (DKS, Theorems 40 to 42, corrected).
@@ -149,7 +155,7 @@ class Dynamics:
         For c < 0, C^n(c) <= C^n(-c); from below it is at least 1 - C'(1)^n (1 - c) if C'(1) < 1 (Theorem 40), at least
         -C^n(-c) in general, and at least what `negative_lower_bound` says (Theorem 41 iii).
         """
-        c, n = np.broadcast_arrays(correlation(c), np.asarray(n))
+        c, n = np.broadcast_arrays(correlation(numbers("c", c)), numbers("n", n))
         size = np.abs(c)
         upper = self._envelope(size, n)
         point, slope = self.fixed_point, min(self.slope_at_fixed_point, 1.0)
@@ -180,8 +186,11 @@ class Dynamics:
         NumericalError
             If lengths can still grow after 100,000 steps, which a start very near an end that repels can cause.
         """
-        if not (math.isfinite(eps) and eps > 0):
+        if not (is_number(eps) and eps > 0):
             raise ArgumentError("eps", f"a length is positive, not {eps!r}", "give a positive number")
+        for name, end in (("low", low), ("high", high)):
+            if not is_number(end):
+                raise ArgumentError(name, f"it is one number in [-1, 1], not {end!r}", "give a c value")
         bottom, top = float(correlation(low)), float(correlation(high))
         if bottom > top:
             raise ArgumentError("low", f"it is at most high = {high!r}", "swap them")

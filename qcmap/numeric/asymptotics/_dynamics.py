@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qcmap.activations import Activation, activation
-from qcmap.architecture import Architecture
+from qcmap.architecture import Architecture, Nonlinear
 from qcmap.errors import ArgumentError, NumericalError
+from qcmap.numeric.asymptotics._checked import numbers, one_q
 from qcmap.numeric.asymptotics._composition import EDGE, Dynamics, Kind
 from qcmap.numeric.asymptotics._fixed_points import QFixedPoints, fixed_q, q_fixed_points
 from qcmap.numeric.asymptotics._iterates import Iterates
-from qcmap.numeric.maps._arguments import positive
 from qcmap.numeric.maps._local import LocalMaps, local_maps
 
 if TYPE_CHECKING:
@@ -69,7 +69,9 @@ def dynamics(
     if shaping is not None:
         raise ArgumentError("shaping", "it belongs to an architecture", "give local_maps(act, shaping[...]) instead")
     if isinstance(source, tuple):
-        value, derivative = source
+        if len(source) != 2 or not all(map(callable, source)):
+            raise ArgumentError("source", f"a C map is a pair of functions, not {source!r}", "give C and C'")
+        value, derivative = (_numeric(function) for function in source)
         return _classified("C", value, derivative, None)
     local = source if isinstance(source, LocalMaps) else local_maps(activation(source))
     act = local.transform.activation
@@ -80,15 +82,41 @@ def dynamics(
 
 
 def _of_maps(maps: LocalMaps | NetworkMaps, name: str, q: float | None, search: Callable[[], QFixedPoints]) -> Dynamics:
-    search = cache(search)
+    search, kinked = cache(search), _kinked(maps)
     if q is None:
         kept = abs(float(maps.q(1.0)) - 1) <= 1e-9 and abs(float(maps.dq(1.0))) <= 1 + 1e-7
         q = 1.0 if kept else fixed_q(search(), name)
-    at = float(positive("q", q))
+    at = one_q(q)
     return _classified(
         name, lambda c: maps.c(c, at, at), lambda c: maps.dc(c, at, at),
-        lambda: float(maps.dc(1.0, at, at, order=2)), at, float(maps.dq(at)), search,
+        lambda: math.inf if kinked else float(maps.dc(1.0, at, at, order=2)), at, float(maps.dq(at)), search,
     )  # fmt: skip
+
+
+def _kinked(maps: LocalMaps | NetworkMaps) -> bool:
+    """Whether phi' of some activation below the target jumps, which makes C''(1) infinite."""
+    if isinstance(maps, LocalMaps):
+        return any(kink.slope != 0 for kink in maps.transform.activation.kinks)
+    arch = maps.architecture
+    below, names = {maps.target}, [maps.target]
+    while names:
+        new = [name for name in arch[names.pop()].inputs if name not in below]
+        below.update(new)
+        names += new
+    return any(_kinked(maps.local(name)) for name in below if isinstance(arch[name].op, Nonlinear))
+
+
+def _numeric(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    """A function given by the caller, whose values have to be finite numbers, one for each c."""
+
+    def checked(c: Array) -> Array:
+        values = numbers("C", function(c))
+        if values.shape != c.shape or not np.isfinite(values).all():
+            what = f"for c of shape {c.shape} it has values of shape {values.shape}, or not all finite"
+            raise ArgumentError("C", what, "give functions of arrays")
+        return values
+
+    return checked
 
 
 def _classified(
@@ -105,7 +133,9 @@ def _classified(
     zero, minus = (1 - float(runs.step(np.array([e]))[0]) for e in (1.0, 2.0))
     if zero < -1e-9 or zero > 1 + 1e-9:
         raise ArgumentError(name, f"a C map has C(0) in [0, 1], not {zero:.6g}", "check the function")
-    zero = 0.0 if abs(zero) < 1e-14 else min(zero, 1.0)
+    # What the interpolant of C' leaves out, and the rounding of maps of many layers, is no C(0).
+    noise = 4 * runs.slope.error
+    zero = 0.0 if abs(zero) < max(1e-14, noise) else min(zero, 1.0)
     slope_zero, slope_one = (float(derivative(np.array([c]))[0]) for c in (0.0, 1.0))
     rest = 1 - zero - slope_zero
     if rest < -1e-8 or slope_zero < -1e-8 or slope_one < 1 - zero - 1e-8:
@@ -115,9 +145,9 @@ def _classified(
         )  # fmt: skip
     kind, point, at_point = _kind(runs, zero, rest, slope_one)
     parity: Literal["odd", "even"] | None = None
-    if abs(minus + 1) < 1e-12:
+    if abs(minus + 1) < max(1e-12, noise):
         parity = "odd"
-    elif abs(minus - 1) < 1e-12:
+    elif abs(minus - 1) < max(1e-12, noise):
         parity = "even"
     return Dynamics(
         name=name, kind=kind, fixed_point=point, value_at_zero=zero, slope_at_zero=max(slope_zero, 0.0),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qcmap.errors import ArgumentError, NumericalError
+from qcmap.numeric.asymptotics._checked import is_number
 
 Array = NDArray[np.float64]
 QMap = Callable[[Array], Array]
@@ -40,13 +41,16 @@ class QFixedPoints:
     """The fixed points found in ``searched`` = (low, high), in increasing order.
 
     ``everywhere`` says that Q(q) = q for all q there (normalised relu, layers without activation); then no single
-    ones are listed. Where Q touches the diagonal between two points of the search grid without crossing it, the point
-    is found if Q comes within 1e-12 of it (q = 1 of activations shaped with Q'(1) = 1 is one).
+    ones are listed. ``level`` are the ranges (low, high) in which Q(q) = q to 1e-12 of q at two or more points of the
+    search grid: rounding hides whether there are fixed points in them (hard tanh below q = 0.02, where Q(q) < q by less
+    than that), and none is listed. Where Q touches the diagonal between two points of the search grid without crossing
+    it, the point is found if Q comes within 1e-12 of it (q = 1 of activations shaped with Q'(1) = 1 is one).
     """
 
     points: tuple[QFixedPoint, ...]
     searched: tuple[float, float]
     everywhere: bool = False
+    level: tuple[tuple[float, float], ...] = ()
 
     @property
     def canonical(self) -> QFixedPoint | None:
@@ -58,11 +62,12 @@ class QFixedPoints:
         return None
 
     def to_dict(self) -> dict[str, Any]:
-        """The points with slope and stability, the range, and whether every q value is kept."""
+        """The points with slope and stability, the range, its level parts, and whether every q value is kept."""
         return {
             "points": [{"q": p.q, "slope": p.slope, "stability": p.stability} for p in self.points],
             "searched": list(self.searched),
             "everywhere": self.everywhere,
+            "level": [list(part) for part in self.level],
         }
 
 
@@ -80,6 +85,8 @@ def q_fixed_points(
     ArgumentError
         Unless 0 < low < high, finite.
     """
+    if not (isinstance(between, Sequence) and len(between) == 2 and all(map(is_number, between))):
+        raise ArgumentError("between", f"it is a range 0 < low < high, not {between!r}", "give two such numbers")
     low, high = between
     if not (0 < low < high < math.inf):
         raise ArgumentError("between", f"it is a range 0 < low < high, not {between!r}", "give two such numbers")
@@ -89,8 +96,7 @@ def q_fixed_points(
     if good.sum() < 2:
         return QFixedPoints((), between)
     # The largest run of points where Q is defined.
-    ends = np.flatnonzero(np.diff(np.concatenate([[False], good, [False]]).astype(int)))
-    start, stop = max(zip(ends[::2], ends[1::2], strict=True), key=lambda run: run[1] - run[0])
+    start, stop = max(_runs(good), key=lambda run: run[1] - run[0])
     q, gap = q[start:stop], np.log(values[start:stop] / q[start:stop])
     searched = (float(q[0]), float(q[-1]))
     if (np.abs(gap) <= _KEPT).all():
@@ -99,11 +105,13 @@ def q_fixed_points(
     def excess(x: float) -> float:
         return math.log(float(q_map(np.array([math.exp(x)]))[0])) - x
 
-    x, found = np.log(q), [float(q[k]) for k in np.flatnonzero(np.abs(gap) <= _KEPT)]
     apart = np.abs(gap) > _KEPT
+    runs = _runs(~apart)
+    level = tuple((float(q[a]), float(q[b - 1])) for a, b in runs if b - a > 1)
+    x, found = np.log(q), [float(q[a]) for a, b in runs if b - a == 1]
     crossings = np.flatnonzero((gap[:-1] * gap[1:] < 0) & apart[:-1] & apart[1:])
     found.extend(_crossing(excess, float(x[k]), float(x[k + 1])) for k in crossings)
-    for k in range(1, len(x) - 1):
+    for k in np.flatnonzero(apart[1:-1]) + 1:
         # A local extremum nearest to the diagonal, on one side of it.
         if (np.sign(gap[k - 1 : k + 2]) == np.sign(gap[k])).all() and abs(gap[k]) <= min(
             abs(gap[k - 1]), abs(gap[k + 1])
@@ -115,7 +123,14 @@ def q_fixed_points(
         if not distinct or point > distinct[-1] * (1 + 1e-6):
             distinct.append(point)
     slopes = q_slope(np.array(distinct)) if distinct else np.empty(0)
-    return QFixedPoints(tuple(QFixedPoint(a, float(s)) for a, s in zip(distinct, slopes, strict=True)), searched)
+    points = tuple(QFixedPoint(a, float(s)) for a, s in zip(distinct, slopes, strict=True))
+    return QFixedPoints(points, searched, level=level)
+
+
+def _runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """(start, stop) of each run of true flags."""
+    ends = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(int)))
+    return [(int(a), int(b)) for a, b in zip(ends[::2], ends[1::2], strict=True)]
 
 
 def _defined(q_map: QMap, q: Array) -> Array:
@@ -174,8 +189,9 @@ def fixed_q(points: QFixedPoints, subject: str) -> float:
     point = points.canonical
     if point is None:
         low, high = points.searched
+        flat = "".join(f" (from {a:.3g} to {b:.3g} Q(q) = q to rounding)" for a, b in points.level)
         raise NumericalError(
-            subject, f"its Q map has no attracting fixed point between {low:g} and {high:g}, so q values drift",
+            subject, f"its Q map has no attracting fixed point between {low:g} and {high:g}{flat}, so q values drift",
             "give q=..., or use normalised weights, a shaping, or growing(...)",
         )  # fmt: skip
     return point.q

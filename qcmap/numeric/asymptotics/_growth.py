@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from qcmap.activations import Activation, activation
 from qcmap.architecture import Affine, Architecture, Output, Scale
 from qcmap.errors import ArchitectureError, ArgumentError
-from qcmap.numeric.maps._arguments import correlation, integer, positive
+from qcmap.numeric.asymptotics._checked import is_number, numbers, one_q
+from qcmap.numeric.maps._arguments import correlation, integer
 from qcmap.numeric.maps._local import LocalMaps, local_maps
 from qcmap.numeric.maps._network import NetworkMaps, network_maps
 
@@ -47,8 +47,10 @@ class Growth:
 
     def blocks_until(self, eps: float) -> int | None:
         """The first number of blocks after which all c values lie within ``eps`` of each other; ``None`` if none."""
-        if not (math.isfinite(eps) and eps > 0):
+        if not (is_number(eps) and eps > 0):
             raise ArgumentError("eps", f"a length is positive, not {eps!r}", "give a positive number")
+        if not self.c[0].size:
+            raise ArgumentError("c", "there are no c values", "follow at least one")
         found = np.flatnonzero(np.ptp(self.c.reshape(len(self.q), -1), axis=1) < eps)
         return int(found[0]) if found.size else None
 
@@ -96,7 +98,7 @@ def growing(
     if not ((w != 0) | (s != 0)).all():
         raise ArgumentError("residual_weight", "a block with both weights 0 has no output", "give one of them")
     maps = _maps(branch, shaping)
-    here, now = correlation(c), float(positive("q", q))
+    here, now = correlation(numbers("c", c)), one_q(q)
     cs, qs, slopes = [here], [now], [1.0]
     for residual, shortcut in zip(w**2, s**2, strict=True):
         first, second = residual * float(maps.q(now)) if residual else 0.0, shortcut * now
@@ -114,7 +116,7 @@ def growing(
 
 
 def _weights(name: str, value: float | Sequence[float], blocks: int) -> Array:
-    array = np.asarray(value, dtype=np.float64)
+    array = numbers(name, value)
     if array.shape not in ((), (blocks,)) or not np.isfinite(array).all():
         raise ArgumentError(name, f"it is a finite number, or one for each of {blocks} blocks", "check its length")
     return np.broadcast_to(array, (blocks,))

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qcmap.errors import ArgumentError, NumericalError
+from qcmap.numeric.asymptotics._edge import EdgeFlow
 from qcmap.numeric.maps._quadrature import legendre
 
 Array = NDArray[np.float64]
@@ -26,8 +27,11 @@ _SIZES = (17, 33, 65, 129, 257, 513, 1025, 2049, 4097)
 _RUNG = 257
 """Most nodes of an interpolant of a composition."""
 
-_NOISE = 1e-11
+_NOISE = 1e-10
 _SETTLED = 1e-15
+_STALLED, _PATIENCE = 1e-13, 64
+LATE = 1 << 16
+"""Compositions at the edge are followed one by one, or by the ladder, up to this number at least."""
 _FEW, _SMALL = 257, 0.5
 """Chord slopes come from an integral of C', and from 1 - C only if C' has more coefficients and theta is larger."""
 
@@ -124,19 +128,40 @@ class Iterates:
         """(1 - C(c)) / (1 - c) at c = cos theta."""
         return self._rungs[0](theta)
 
-    def advance(self, e: Array, n: int) -> Array:
-        """1 - C^n(1 - e), for e in [0, 2] of any shape."""
+    def advance(self, e: Array, n: int, edge: EdgeFlow | None = None) -> Array:
+        """1 - C^n(1 - e), for e in [0, 2] of any shape.
+
+        It stops where nothing changes any more, and where change is rounding: no more than 1e-13 of e, and no less in
+        64 steps. With ``edge`` the law there takes over as soon as it holds.
+        """
         e = np.asarray(e, dtype=np.float64)
         self._climb(n)
         for level in range(len(self._rungs) - 1, -1, -1):
             times, n = divmod(n, 1 << level)
-            for _ in range(times):
+            least, waited = math.inf, 0
+            for done in range(times):
+                if edge is not None and edge.holds(e):
+                    return edge(e, ((times - done) << level) + n)
                 after = self.step(e, level)
-                settled = bool(np.all(np.abs(after - e) <= _SETTLED * e))
+                change = np.abs(after - e)
+                largest = float(np.max(change / np.where(e > 0, e, 1.0), initial=0.0))
                 e = after
-                if settled:
+                if largest <= _SETTLED:
+                    return e
+                least, waited = (largest, 0) if largest < least else (least, waited + 1)
+                if least <= _STALLED and waited >= _PATIENCE:
                     return e
         return e
+
+    def edge_flow(self, *, kinked: bool) -> EdgeFlow | None:
+        """The law of late compositions where C'(1) = 1, from the expansion of the chord slope in theta."""
+        chord = self._rungs[0]
+        one, two = chord.at_zero(1), chord.at_zero(2) / 2
+        if kinked:
+            rate, correction, power = -one / math.sqrt(2), 0.75 * one * one - two, 0.5
+        else:
+            rate, correction, power = -2 * two, 4 * two * two - two / 3 - chord.at_zero(4) / 6, 1.0
+        return EdgeFlow(rate, correction, power) if rate > 1e-8 else None
 
     def step(self, e: Array, level: int = 0) -> Array:
         """1 - C^(2^level)(1 - e)."""

@@ -12,10 +12,23 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qcmap.activations import Activation, activation
-from qcmap.architecture import Affine, Architecture, Input, Node, Nonlinear, Output, Scale, is_symbolic
+from qcmap.architecture import (
+    Affine,
+    Architecture,
+    Input,
+    MaxPool,
+    MeanPool,
+    Node,
+    Nonlinear,
+    Output,
+    Scale,
+    WeightedMeanPool,
+    is_symbolic,
+)
 from qcmap.errors import ArchitectureError, ArgumentError
+from qcmap.numeric.asymptotics._checked import one_q
 from qcmap.numeric.asymptotics._pair_moments import PairMoments, pair_moments
-from qcmap.numeric.maps._arguments import correlation, integer, positive
+from qcmap.numeric.maps._arguments import correlation, integer
 from qcmap.numeric.maps._local import LocalMaps, local_maps
 from qcmap.numeric.maps._network import network_maps
 from qcmap.numeric.maps._transform import Transform
@@ -93,8 +106,9 @@ def sampling_error(
     Parameters
     ----------
     source
-        An architecture that is a chain of affine layers, activations and scalings, each activation after an affine
-        layer; or the maps of one layer (or its activation), which ``depth`` layers then repeat.
+        An architecture that is a chain of affine layers, activations, scalings and pooling (which is the identity, as
+        in the maps, and not listed), each activation after an affine layer; or the maps of one layer (or its
+        activation), which ``depth`` layers then repeat.
     c, q
         Input c values of any shape in [-1, 1], and the q value of both inputs; these are exact.
     width
@@ -112,7 +126,7 @@ def sampling_error(
         If a fourth moment is not finite.
     """
     steps = tuple(_steps(source, width, depth, shaping))
-    c, q = correlation(c), float(positive("q", q))
+    c, q = correlation(c), one_q(q)
     flat = c.reshape(-1)
     values = np.empty((len(steps), flat.size, 4))
     for column, start in enumerate(flat):
@@ -215,6 +229,6 @@ def _chain(arch: Architecture, width: int | None, shaping: Shaping | None) -> It
             if is_symbolic(op.factor):
                 raise ArchitectureError(node.id, "its factor is symbolic", "give it with arch.substitute(...)")
             yield Step(node.id, float(op.factor) ** 2)
-        elif not isinstance(op, Input | Output):
+        elif not isinstance(op, Input | Output | MaxPool | MeanPool | WeightedMeanPool):
             raise ArchitectureError(node.id, f"sampling errors are not known for {op.kind} nodes", "cut it out")
         before = node

@@ -10,7 +10,10 @@ import math
 from collections.abc import Callable
 
 from qcmap.errors import ArgumentError, Infeasible
+from qcmap.numeric.asymptotics._checked import is_number
 from qcmap.numeric.maps._arguments import integer
+
+_MOST_DIGITS = 10_000
 
 
 def kernel_width(depth: int, error: float, failure: float, bound: float, *, layers: int | None = None) -> int:
@@ -35,24 +38,30 @@ def kernel_width(depth: int, error: float, failure: float, bound: float, *, laye
     Raises
     ------
     ArgumentError
-        For arguments out of range.
+        For arguments out of range, and for widths of more than 10,000 digits.
     """
     from mpmath import mp
 
-    depth, layers = _checked(depth, layers, failure, bound)
-    _positive("error", error)
-    digits = depth * math.log10(4 * bound**4) + math.log10(math.log(8 * layers / failure)) - 2 * math.log10(error)
+    depth, layers, failure, bound = _checked(depth, layers, failure, bound)
+    error = _positive("error", error)
+    log_bound, log_layers = math.log10(4) + 4 * math.log10(bound), math.log(8 * layers) - math.log(failure)
+    digits = depth * log_bound + math.log10(log_layers) - 2 * math.log10(error)
+    if digits > _MOST_DIGITS:
+        raise ArgumentError(
+            "depth", f"the width has {digits:.3g} digits, more than {_MOST_DIGITS:,}", "use a smaller depth or bound"
+        )
     with mp.workdps(30 + max(0, math.ceil(digits))):
         base = 4 * mp.mpf(bound) ** 4
-        return int(mp.ceil(base**depth * mp.log(8 * layers / mp.mpf(failure)) / mp.mpf(error) ** 2))
+        return int(mp.ceil(base**depth * mp.log(mp.mpf(8 * layers) / mp.mpf(failure)) / mp.mpf(error) ** 2))
 
 
 def kernel_error(width: int, depth: int, failure: float, bound: float, *, layers: int | None = None) -> float:
     """The error eps that Theorem 1 guarantees at a width: the inverse of `kernel_width`; infinity above 1e308."""
     width = integer(width, least=1, name="width")
-    depth, layers = _checked(depth, layers, failure, bound)
-    logarithm = depth * math.log(4 * bound**4) + math.log(math.log(8 * layers / failure)) - math.log(width)
-    return math.exp(logarithm / 2) if logarithm < 1400 else math.inf
+    depth, layers, failure, bound = _checked(depth, layers, failure, bound)
+    logarithm = depth * (math.log(4) + 4 * math.log(bound)) - math.log(width)
+    logarithm += math.log(math.log(8 * layers) - math.log(failure))
+    return math.exp(logarithm / 2) if logarithm < 1418 else math.inf
 
 
 def orthogonal_width(inputs: int, error: float, failure: float, bound: float) -> int:
@@ -72,15 +81,17 @@ def orthogonal_width(inputs: int, error: float, failure: float, bound: float) ->
         C > 0, a bound on abs(phi) and abs(phi').
     """
     inputs, failure, bound = _single(inputs, failure, bound)
-    _positive("error", error)
-    deepest = math.log(2 / failure)
-    target = 8 * math.sqrt(2) * bound**2 / error
+    error = _positive("error", error)
+    # Logarithms, since integers and powers may be beyond all floats.
+    deepest = math.log(math.log(2) - math.log(failure))
+    target = math.log(8 * math.sqrt(2)) + 2 * math.log(bound) - math.log(error)
 
     def concentrates(m: int) -> bool:
-        return m**2.5 / (max(inputs, m) + 1) ** 2 > deepest
+        return 2.5 * math.log(m) - 2 * math.log(max(inputs, m) + 1) > deepest
 
     def precise(m: int) -> bool:
-        return (max(inputs, m) - 1) / m**0.75 > target
+        n = max(inputs, m)
+        return n > 1 and math.log(n - 1) - 0.75 * math.log(m) > target
 
     # The first condition holds from some m on; the second up to some m < k, and again from some m >= k on.
     first = _least(concentrates, 1)
@@ -100,13 +111,15 @@ def orthogonal_error(width: int, inputs: int, failure: float, bound: float) -> f
     width = integer(width, least=1, name="width")
     inputs, failure, bound = _single(inputs, failure, bound)
     n = max(width, inputs)
-    reached, needed = width**2.5 / (n + 1) ** 2, math.log(2 / failure)
-    if reached <= needed or n == 1:
+    reached, needed = 2.5 * math.log(width) - 2 * math.log(n + 1), math.log(2) - math.log(failure)
+    if reached <= math.log(needed) or n == 1:
+        reached = math.exp(min(reached, 709.0))
         raise Infeasible(
             "width", f"m^(5/2) / (n + 1)^2 = {reached:.4g} is not above log(2 / delta) = {needed:.4g}",
             "use a larger width or failure probability", condition="m^(5/2) / (n + 1)^2", achievable=(),
         )  # fmt: skip
-    return 8 * math.sqrt(2) * bound**2 * width**0.75 / (n - 1)
+    logarithm = math.log(8 * math.sqrt(2)) + 2 * math.log(bound) + 0.75 * math.log(width) - math.log(n - 1)
+    return math.exp(logarithm) if logarithm < 709 else math.inf
 
 
 def _least(holds: Callable[[int], bool], start: int) -> int:
@@ -124,30 +137,30 @@ def _least(holds: Callable[[int], bool], start: int) -> int:
     return low
 
 
-def _checked(depth: int, layers: int | None, failure: float, bound: float) -> tuple[int, int]:
+def _checked(depth: int, layers: int | None, failure: float, bound: float) -> tuple[int, int, float, float]:
     depth = integer(depth, least=1, name="depth")
     layers = depth if layers is None else integer(layers, least=1, name="layers")
     if layers < depth:
         raise ArgumentError(
             "layers", f"a path of {depth} layers needs as many layers, not {layers}", "give more layers"
         )
-    _probability(failure)
-    if not (math.isfinite(bound) and bound >= 1):
+    failure = _probability(failure)
+    if not (is_number(bound) and bound >= 1):
         raise ArgumentError("bound", f"E phi^2 = 1 makes it at least 1, not {bound!r}", "give max(abs(phi), ...) >= 1")
-    return depth, layers
+    return depth, layers, failure, float(bound)
 
 
 def _single(inputs: int, failure: float, bound: float) -> tuple[int, float, float]:
-    _probability(failure)
-    return integer(inputs, least=1, name="inputs"), failure, _positive("bound", bound)
+    return integer(inputs, least=1, name="inputs"), _probability(failure), _positive("bound", bound)
 
 
-def _probability(failure: float) -> None:
-    if not 0 < failure < 1:
+def _probability(failure: float) -> float:
+    if not (is_number(failure) and 0 < failure < 1):
         raise ArgumentError("failure", f"a probability lies between 0 and 1, not {failure!r}", "give such a number")
+    return float(failure)
 
 
 def _positive(name: str, value: float) -> float:
-    if not (math.isfinite(value) and value > 0):
+    if not (is_number(value) and value > 0):
         raise ArgumentError(name, f"it is positive and finite, not {value!r}", "give such a number")
-    return value
+    return float(value)

@@ -12,8 +12,10 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from qcmap.architecture import Architecture, Input
 from qcmap.errors import ArchitectureError, ArgumentError
+from qcmap.numeric.asymptotics._checked import numbers
 from qcmap.numeric.kernels._kernel_walk import KernelWalk, chosen_layers
 from qcmap.numeric.kernels._pair_kernel import PairKernel, pair_kernel
+from qcmap.numeric.maps._arguments import integer
 from qcmap.numeric.shaping._shaping import Shaping
 
 Array = NDArray[np.float64]
@@ -85,6 +87,9 @@ def ntk_gram(
 ) -> Gram:
     """The matrix of the infinite-width tangent kernel at initialisation (DKS, section 24.2), by interpolation.
 
+    Where interpolation does not work (many different norms, kinks) pairs are computed one by one, up to 20,000 pairs,
+    at 1 to 2 ms for each pair and activation layer.
+
     Parameters
     ----------
     arch
@@ -106,7 +111,7 @@ def ntk_gram(
     ArchitectureError
         As `ntk`, and for several inputs.
     NumericalError
-        If the kernel's dependence on angles or norms is not resolved: normalise the inputs.
+        If the kernel's dependence on angles or norms is not resolved, and there are too many pairs to take one by one.
     """
     grid = _Grid(arch, "ntk", x, x2, shaping, target, layers, apart=per_layer)
     found = {name: np.empty(grid.shape) for name in grid.layers} if per_layer else {"": np.empty(grid.shape)}
@@ -164,8 +169,7 @@ def gram_blocks(
         raise ArgumentError("kernel", f"the kernels are 'ntk' and 'nngp', not {kernel!r}", "choose one of them")
     if kernel == "nngp" and layers is not None:
         raise ArgumentError("layers", "the NNGP kernel is not a sum over layers", "leave layers out")
-    if size < 1:
-        raise ArgumentError("size", f"blocks have at least one row, not {size}", "use 512")
+    size = integer(size, least=1, name="size")
     grid = _Grid(arch, kernel, x, x2, shaping, target, layers)
     for rows, columns in grid.blocks(size):
         yield GramBlock(rows, columns, *grid.values(grid.angles(rows, columns), rows, columns, 0))
@@ -254,7 +258,7 @@ def _one_input(arch: Architecture) -> None:
 
 def _inputs(name: str, x: ArrayLike, arch: Architecture) -> tuple[Array, Array]:
     """The q value norm^2 / d of each row (n,), and the rows divided by their norms (n, d)."""
-    rows = np.asarray(x, dtype=np.float64)
+    rows = numbers(name, x)
     if rows.ndim != 2 or 0 in rows.shape:
         raise ArgumentError(name, f"inputs are an array (n, d), not of shape {rows.shape}", "give one row per input")
     op = arch[arch.inputs[0]].op
@@ -273,7 +277,8 @@ def _inputs(name: str, x: ArrayLike, arch: Architecture) -> tuple[Array, Array]:
         )
     scaled = rows / largest
     norms = np.linalg.norm(scaled, axis=1, keepdims=True)
-    q = (largest * norms)[:, 0] ** 2 / rows.shape[1]
+    with np.errstate(over="ignore", under="ignore"):
+        q = (largest * norms)[:, 0] ** 2 / rows.shape[1]
     if not (np.isfinite(q) & (q > 0)).all():
         row = int(np.flatnonzero(~(np.isfinite(q) & (q > 0)))[0])
         raise ArgumentError(name, f"the q value of row {row} is out of range", "scale the inputs")

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qcmap.errors import ArgumentError, NumericalError
-from qcmap.numeric.kernels._kernel_matrix import clipped, finite, symmetric
+from qcmap.numeric.asymptotics._checked import is_number, numbers
+from qcmap.numeric.kernels._kernel_matrix import EPS, bounded, broadcast, clipped, finite, symmetric
 
 Array = NDArray[np.float64]
 
@@ -31,7 +32,9 @@ class KernelDescent:
 
     with r(l) = 1 - rate (l + ridge) for steps of size ``rate`` (DKS, equation 21), and exp(-(l + ridge)) for gradient
     flow. For an infinite time p(l) = 1 / (l + ridge) (equation 22). p is applied to the eigenvalues of K, so that at
-    finite times a singular K needs no inverse: p(0) = rate * t, or t.
+    finite times a singular K needs no inverse: p(0) = rate * t, or t. Eigenvalues that are zero to rounding (n eps of
+    the largest) are taken as 0: along their eigenvectors f does not move on the training inputs, and on others only by
+    what exceeds the rounding of k(x).
 
     Parameters
     ----------
@@ -72,13 +75,13 @@ class KernelDescent:
         if self.targets.ndim not in (1, 2) or len(self.targets) != len(self.kernel):
             what = f"targets have the shape ({len(self.kernel)},) or ({len(self.kernel)}, outputs)"
             raise ArgumentError("targets", f"{what}, not {self.targets.shape}", "give one row per training input")
-        self.initial = _broadcast("initial", initial, self.targets.shape)
-        if rate is not None and not (math.isfinite(rate) and rate > 0):
+        self.initial = broadcast("initial", initial, self.targets.shape)
+        if rate is not None and not (is_number(rate) and rate > 0):
             raise ArgumentError(
-                "rate", f"a step size is positive and finite, not {rate}", "leave it out for gradient flow"
+                "rate", f"a step size is positive and finite, not {rate!r}", "leave it out for gradient flow"
             )
-        if not (math.isfinite(ridge) and ridge >= 0):
-            raise ArgumentError("ridge", f"it is finite and at least 0, not {ridge}", "use 0 for none")
+        if not (is_number(ridge) and ridge >= 0):
+            raise ArgumentError("ridge", f"it is finite and at least 0, not {ridge!r}", "use 0 for none")
         if singular not in ("refuse", "project"):
             raise ArgumentError("singular", f"it is 'refuse' or 'project', not {singular!r}", "choose one of them")
         self.rate, self.ridge, self.singular = rate, float(ridge), singular
@@ -101,7 +104,8 @@ class KernelDescent:
     @cached_property
     def coefficients(self) -> Array:
         """The parts of y - f(0) along the eigenvectors, (n,) or (n, outputs)."""
-        return self.eigenvectors.T @ (self.targets - self.initial)
+        with np.errstate(all="ignore"):
+            return bounded(self.eigenvectors.T @ (self.targets - self.initial))
 
     @property
     def rank(self) -> int:
@@ -130,32 +134,33 @@ class KernelDescent:
         ArgumentError
             For a time that is negative, not a number, or not a whole number of steps.
         NumericalError
-            If the steps diverge, or for an infinite time and a singular K (see ``singular``).
+            If the steps diverge, or for an infinite time and a singular K (see ``singular``), or if numbers overflow.
         """
-        return self._at(times, self.kernel, self.initial)
+        # K V from the eigenvalues: the product would leave rounding in the null space, which grows with t.
+        return self._at(times, self.eigenvectors * self.eigenvalues, self.initial)
 
     def predict(self, cross: ArrayLike, times: ArrayLike, initial: ArrayLike = 0.0) -> Array:
         """f on other inputs; ``cross`` (m, n) is their kernel with the training inputs, ``initial`` their f(0).
 
-        Returns the shape of ``times``, then (m,) or (m, outputs). Raises as `train`.
+        Returns the shape of ``times``, then (m,) or (m, outputs). Raises as `train`, and `NumericalError` if the result
+        hangs on eigenvalues that are zero to rounding.
         """
         matrix = finite("cross", cross)
         if matrix.ndim != 2 or matrix.shape[1] != len(self.kernel):
             what = f"it has the shape (m, {len(self.kernel)}), not {matrix.shape}"
             raise ArgumentError("cross", what, "give one row per test input, one column per training input")
         shape = (len(matrix), *self.targets.shape[1:])
-        return self._at(times, matrix, _broadcast("initial", initial, shape))
+        return self._at(times, self._projected(matrix), broadcast("initial", initial, shape))
 
     def loss(self, times: ArrayLike) -> Array:
         """1/2 sum (y - f)^2 over training inputs and outputs, of the shape of ``times`` (DKS, section 24.3.2)."""
         when = self._times(times)
         gaps = self.coefficients.reshape(len(self.kernel), -1)
-        sizes = np.sum(gaps * gaps, axis=1)
         # y - f = (I - K p(K)) (y - f(0)), along each eigenvector.
         left = _converged(self._unlearned(when.reshape(-1)), self)
-        with np.errstate(over="ignore"):
+        with np.errstate(all="ignore"):
             squares = _converged(left * left, self)
-        return (0.5 * squares @ sizes).reshape(when.shape)
+            return bounded((0.5 * squares @ np.sum(gaps * gaps, axis=1)).reshape(when.shape))
 
     def best_time(self, cross: ArrayLike, targets: ArrayLike, times: ArrayLike, initial: ArrayLike = 0.0) -> BestTime:
         """Early stopping: of ``times`` the one with the smallest loss 1/2 sum (y - f)^2 on held-out inputs.
@@ -170,21 +175,56 @@ class KernelDescent:
         if wanted.shape != predicted.shape[1:]:
             what = f"held-out targets have the shape {predicted.shape[1:]}, not {wanted.shape}"
             raise ArgumentError("targets", what, "give one row per row of cross")
-        losses = 0.5 * np.sum((wanted - predicted).reshape(len(when), -1) ** 2, axis=1)
+        with np.errstate(all="ignore"):
+            losses = bounded(0.5 * np.sum((wanted - predicted).reshape(len(when), -1) ** 2, axis=1))
         order = np.argsort(when, kind="stable")
         best = int(order[np.argmin(losses[order])])
         return BestTime(float(when[best]), float(losses[best]))
 
-    def _at(self, times: ArrayLike, matrix: Array, start: Array) -> Array:
+    def _at(self, times: ArrayLike, projected: Array, start: Array) -> Array:
+        """``start`` and what ``projected``, the kernel with the training inputs times the eigenvectors, moves it by."""
         when = self._times(times)
+        flat = when.reshape(-1)
         gaps = self.coefficients.reshape(len(self.kernel), -1)
-        projected = matrix @ self.eigenvectors
-        gains = _converged(self._gains(when.reshape(-1)), self)
-        moved = np.einsum("mn,tn,no->tmo", projected, gains, gaps, optimize=True)
-        return (start + moved.reshape(len(gains), *start.shape)).reshape(when.shape + start.shape)
+        gains = _converged(self._gains(flat), self)
+        self._refuse_rounding(flat, projected, gaps)
+        with np.errstate(all="ignore"):
+            moved = np.einsum("mn,tn,no->tmo", projected, gains, gaps, optimize=True)
+            values = (start + moved.reshape(len(gains), *start.shape)).reshape(when.shape + start.shape)
+        return bounded(values)
+
+    def _projected(self, cross: Array) -> Array:
+        """k(x) along the eigenvectors, with 0 in the null space of K where it is so to rounding.
+
+        k(x) lies in the range of K. What rounding puts into the null space is eps of k(x), and eps lambda_1 / lambda_j
+        of its part along each v_j, by which eigh mixes v_j into the null space.
+        """
+        with np.errstate(all="ignore"):
+            parts = bounded(cross @ self.eigenvectors)
+            null = self.eigenvalues == 0
+            if null.any():
+                mixed = np.where(null, 0.0, self.eigenvalues[0] / np.where(null, 1.0, self.eigenvalues))
+                size = bounded(np.linalg.norm(cross, axis=1) + np.abs(parts) @ mixed)
+                parts[null & (np.abs(parts) <= 8 * len(null) * EPS * size[:, None])] = 0.0
+        return parts
+
+    def _refuse_rounding(self, when: Array, projected: Array, gaps: Array) -> None:
+        """Refuse what depends on where between 0 and rounding the eigenvalues of the null space lie."""
+        parts = projected[:, self.eigenvalues == 0]
+        if not (parts.any() and np.isfinite(when).any()):
+            return
+        finite_times = when[np.isfinite(when)]
+        rounding = len(self.kernel) * EPS * float(self.eigenvalues[0])
+        with np.errstate(all="ignore"):
+            spread = np.abs(np.diff(self._learned(np.array([0.0, rounding]) + self.ridge, finite_times), axis=1)).max()
+            doubt = float((np.abs(parts) @ np.abs(gaps[self.eigenvalues == 0])).max() * spread)
+        if not doubt <= 1e-8 * float(np.abs(gaps).max()):
+            rank = f"rank {self.rank} of {len(self.kernel)}"
+            what = f"its kernel with the training inputs is not 0 where theirs is 0 to rounding ({rank})"
+            raise NumericalError("cross", what, "ask for shorter times, or give a ridge")
 
     def _times(self, times: ArrayLike) -> Array:
-        when = np.asarray(times, dtype=np.float64)
+        when = numbers("times", times)
         bad = ~(when >= 0)
         if bad.any():
             raise ArgumentError("times", f"times are at least 0, not {when[bad].flat[0]}", "start at 0")
@@ -197,12 +237,12 @@ class KernelDescent:
                 )
         return when
 
-    def _power(self, when: Array) -> tuple[Array, Array]:
-        """r(l)^t and 1 - r(l)^t for each time and eigenvalue, (times, n); infinity only where that has a limit."""
-        rates, t = self.eigenvalues + self.ridge, when[:, None]
+    def _power(self, rates: Array, when: Array) -> tuple[Array, Array]:
+        """r^t and 1 - r^t for each time and rate l + ridge, (times, n); infinity only where that has a limit."""
+        t = when[:, None]
         if np.isinf(when).any():
             self._refuse_limit(rates)
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
             if self.rate is None:
                 exponents = np.where(rates > 0, -rates * t, 0.0)  # 0 * infinity: the null space stays where it is
                 return np.exp(exponents), -np.expm1(exponents)
@@ -216,15 +256,21 @@ class KernelDescent:
 
     def _gains(self, when: Array) -> Array:
         """p(l) for each time and eigenvalue, (times, n)."""
-        rates, (_, learned) = self.eigenvalues + self.ridge, self._power(when)
+        return self._learned(self.eigenvalues + self.ridge, when)
+
+    def _learned(self, rates: Array, when: Array) -> Array:
+        """(1 - r^t) / (l + ridge) for each time and rate l + ridge."""
+        _, learned = self._power(rates, when)
         unit = 1.0 if self.rate is None else self.rate
         # Along the null space p(0) = rate t; at an infinite time that part of k(x) is zero, and left out.
-        flat = np.where(np.isinf(when), 0.0, unit * when)[:, None]
-        return np.where(rates > 0, learned / np.where(rates > 0, rates, 1.0), flat)
+        with np.errstate(over="ignore"):
+            flat = np.where(np.isinf(when), 0.0, unit * when)[:, None]
+            return np.where(rates > 0, learned / np.where(rates > 0, rates, 1.0), flat)
 
     def _unlearned(self, when: Array) -> Array:
         """1 - l p(l) = (ridge + l r^t) / (l + ridge) for each time and eigenvalue."""
-        rates, (power, _) = self.eigenvalues + self.ridge, self._power(when)
+        rates = self.eigenvalues + self.ridge
+        power, _ = self._power(rates, when)
         return np.where(rates > 0, (self.ridge + self.eigenvalues * power) / np.where(rates > 0, rates, 1.0), 1.0)
 
     def _refuse_limit(self, rates: Array) -> None:
@@ -250,15 +296,6 @@ class KernelDescent:
     def __repr__(self) -> str:
         how = "gradient flow" if self.rate is None else f"steps of {self.rate:g}"
         return f"<kernel descent on {len(self.kernel)} inputs: {how}, ridge {self.ridge:g}>"
-
-
-def _broadcast(name: str, value: ArrayLike, shape: tuple[int, ...]) -> Array:
-    array = finite(name, value)
-    try:
-        return np.broadcast_to(array, shape)
-    except ValueError:
-        what = f"its shape {array.shape} does not broadcast to {shape}"
-        raise ArgumentError(name, what, "give one value, or one per input") from None
 
 
 def _converged(values: Array, descent: KernelDescent) -> Array:

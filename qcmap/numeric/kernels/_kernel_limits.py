@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qcmap.errors import ArgumentError
+from qcmap.numeric.asymptotics._checked import is_number
+from qcmap.numeric.maps._arguments import integer
 
 Array = NDArray[np.float64]
 Case = Literal["collapsing", "edge", "exploding"]
@@ -46,10 +48,12 @@ class DegenerateKernel:
 
     def matrix(self, n: int) -> Array:
         """The estimate of the whole kernel for n inputs, no two of them parallel."""
+        n = integer(n, least=1, name="n")
         return np.full((n, n), self.off_diagonal) + (self.diagonal - self.off_diagonal) * np.eye(n)
 
     def condition_number(self, n: int) -> float:
         """(a + (n - 1) b) / (a - b) for n > 1 inputs; infinity in the collapsing case, where the rank is 1."""
+        n = integer(n, least=1, name="n")
         gap = self.diagonal - self.off_diagonal
         return (self.diagonal + (n - 1) * self.off_diagonal) / gap if gap > 0 else math.inf
 
@@ -94,10 +98,9 @@ def degenerate_kernel(
     ArgumentError
         For a parameter out of range, and for c* or C'(c*) missing or given where they do not belong.
     """
-    if depth < 1:
-        raise ArgumentError("depth", f"a chain has at least one layer, not {depth}", "give the number of layers")
-    if not (math.isfinite(slope) and slope >= 0):
-        raise ArgumentError("slope", f"C'(1) is finite and at least 0, not {slope}", "give C'(1) of one layer")
+    depth = integer(depth, least=1, name="depth")
+    if not (is_number(slope) and slope >= 0):
+        raise ArgumentError("slope", f"C'(1) is finite and at least 0, not {slope!r}", "give C'(1) of one layer")
     after = np.arange(depth - 1, -1, -1)
     if slope > 1:
         c, rate = _attractor("fixed_point", fixed_point), _attractor("fixed_point_slope", fixed_point_slope)
@@ -117,8 +120,8 @@ def degenerate_kernel(
 
 
 def _attractor(name: str, value: float | None) -> float:
-    if value is None or not 0 <= value < 1:
-        what = f"for C'(1) > 1 it is a number in [0, 1), not {value}"
+    if value is None or not (is_number(value) and 0 <= value < 1):
+        what = f"for C'(1) > 1 it is a number in [0, 1), not {value!r}"
         raise ArgumentError(name, what, "give the fixed point c* < 1 of C and C'(c*)")
     return float(value)
 
@@ -130,8 +133,7 @@ def edge_alphas(depth: int, power: float = 2.0) -> Array:
     = 1 - p/((p-1) l), and the product over layers i to D falls as (i/D)^(p/(p-1)). ``power`` is that of
     `degenerate_kernel`.
     """
-    if depth < 1:
-        raise ArgumentError("depth", f"a chain has at least one layer, not {depth}", "give the number of layers")
+    depth = integer(depth, least=1, name="depth")
     return (np.arange(1, depth + 1) / depth) ** (_edge_power(power) / (power - 1))
 
 
@@ -141,8 +143,8 @@ def edge_alpha_bar(power: float = 2.0) -> float:
 
 
 def _edge_power(power: float) -> float:
-    if not (math.isfinite(power) and power > 1):
-        raise ArgumentError("power", f"p is finite and above 1, not {power}", "use 2, or 3/2 where phi' jumps")
+    if not (is_number(power) and power > 1):
+        raise ArgumentError("power", f"p is finite and above 1, not {power!r}", "use 2, or 3/2 where phi' jumps")
     return float(power)
 
 
@@ -162,8 +164,8 @@ def tangent_deviation(zeta: float) -> float:
 
 
 def _zeta(zeta: float) -> float:
-    if not (math.isfinite(zeta) and zeta >= 1):
+    if not (is_number(zeta) and zeta >= 1):
         raise ArgumentError(
-            "zeta", f"the global slope bound is finite and at least 1, not {zeta}", "use the zeta of dks"
+            "zeta", f"the global slope bound is finite and at least 1, not {zeta!r}", "use the zeta of dks"
         )
     return float(zeta)

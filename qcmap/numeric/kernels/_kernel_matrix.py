@@ -7,11 +7,12 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from qcmap.errors import ArgumentError
+from qcmap.errors import ArgumentError, NumericalError
+from qcmap.numeric.asymptotics._checked import numbers
 
 Array = NDArray[np.float64]
 
-_EPS = float(np.finfo(np.float64).eps)
+EPS = float(np.finfo(np.float64).eps)
 
 
 def condition_number(kernel: ArrayLike) -> float:
@@ -36,7 +37,7 @@ def clipped(values: Array) -> Array:
     if values[0] < -1e-9 * largest:
         what = f"it has the eigenvalue {values[0]:.3g}, the largest is {largest:.3g}: kernels have none below zero"
         raise ArgumentError("kernel", what, "check the matrix")
-    return np.where(values <= len(values) * _EPS * largest, 0.0, values)
+    return np.where(values <= len(values) * EPS * largest, 0.0, values)
 
 
 def symmetric(kernel: ArrayLike) -> Array:
@@ -44,14 +45,34 @@ def symmetric(kernel: ArrayLike) -> Array:
     matrix = finite("kernel", kernel)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size:
         raise ArgumentError("kernel", f"it is a square matrix, not of shape {matrix.shape}", "give the (n, n) kernel")
-    if np.abs(matrix - matrix.T).max() > 1e-10 * np.abs(matrix).max():
+    largest = float(np.abs(matrix).max())
+    if largest > 1e150:
+        raise ArgumentError("kernel", f"its entries reach {largest:.3g}, whose squares overflow", "scale the kernel")
+    if np.abs(matrix - matrix.T).max() > 1e-10 * largest:
         raise ArgumentError("kernel", "it is not symmetric", "give the kernel of the training inputs with themselves")
     return (matrix + matrix.T) / 2
 
 
 def finite(name: str, value: ArrayLike) -> Array:
     """The numbers as an array; raises `ArgumentError` unless they are finite."""
-    array = np.asarray(value, dtype=np.float64)
+    array = numbers(name, value)
     if not np.isfinite(array).all():
         raise ArgumentError(name, "it has entries that are not finite", "check the numbers")
     return array
+
+
+def broadcast(name: str, value: ArrayLike, shape: tuple[int, ...]) -> Array:
+    """Finite numbers of this shape; raises `ArgumentError` if they do not broadcast to it."""
+    array = finite(name, value)
+    try:
+        return np.broadcast_to(array, shape)
+    except ValueError:
+        what = f"its shape {array.shape} does not broadcast to {shape}"
+        raise ArgumentError(name, what, "give one value, or one per input") from None
+
+
+def bounded(values: Array) -> Array:
+    """The values; raises `NumericalError` unless they are finite."""
+    if not np.isfinite(values).all():
+        raise NumericalError("targets", "the result or its square is beyond all floats", "scale targets and kernel")
+    return values

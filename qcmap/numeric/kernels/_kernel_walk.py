@@ -27,8 +27,10 @@ _FLOATS = 24_000_000
 
 def chosen_layers(known: Iterable[str], nodes: Iterable[str]) -> list[str]:
     """The ids of affine nodes; raises `ArgumentError` for none at all, repeated ones, or one that is not ``known``."""
+    if isinstance(nodes, str) or not isinstance(nodes, Iterable):
+        raise ArgumentError("layers", f"it is a list of node ids, not {nodes!r}", "give e.g. ['head']")
     known, names = dict.fromkeys(known), list(nodes)
-    strange = [name for name in names if name not in known]
+    strange = [name for name in names if not isinstance(name, str) or name not in known]
     if strange or not names or len(set(names)) < len(names):
         what = (
             f"{strange[0]!r} is not an affine node below the output" if strange else "no layer, or one twice, is named"

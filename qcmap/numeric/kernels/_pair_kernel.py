@@ -7,7 +7,8 @@ The kernel of a network is computed at a few hundred triples (theta, q1, q2) and
 - few distinct norms: one function of theta for each pair of them;
 - many, and only relu-like activations, whose maps are known for all q values at once: every pair by itself;
 - many otherwise: functions of theta at Chebyshev nodes in log q1 and log q2, whose number doubles until they are
-  resolved. Where phi has kinks they never are: then the kernel is not smooth at theta = 0, q1 = q2.
+  resolved. Where phi has kinks they never are: then the kernel is not smooth at theta = 0, q1 = q2;
+- where they are not, or cost more: every pair by itself again, up to 20,000 pairs.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ EQUAL = 1e-13
 """q values that differ by less, relatively, are one: inputs that were normalised in floating point."""
 _FEW = 8
 _NORM_NODES = (6, 12, 24)
+_CHEAP, _MOST_PAIRS = 210, 20_000
+"""Pairs that cost less one by one than nodes in the norms do, and the most that are taken one by one."""
 _NORM_TOLERANCE = 1e-11
 _PROBES = np.linspace(0, math.pi, 7)
 
@@ -78,11 +81,23 @@ def pair_kernel(walk: KernelWalk, kernel: Kernel, q: Array, other: Array) -> Pai
         return _Grouped(walk, kernel, distinct, q, other)
     if all(homogeneity(maps.transform) is not None for maps in walk.local.values()):
         return _Direct(kernel, q, other)
+    pairs = len(q) * (len(q) + 1) // 2 if other is q else len(q) * len(other)
+    if pairs <= _CHEAP:
+        return _Direct(kernel, q, other)
+    many = f"{pairs:,} pairs are more than the {_MOST_PAIRS:,} that are taken one by one"
+    remedy = f"normalise the inputs, use at most {_FEW} different norms, or give fewer inputs at a time"
     for name, maps in walk.local.items():
         if maps.transform.activation.kinks and homogeneity(maps.transform) is None:
-            what = f"inputs have {len(distinct)} different norms, and its kernel is not smooth in them at its kinks"
-            raise NumericalError(name, what, f"normalise the inputs, or use at most {_FEW} different norms")
-    return _Tensor(walk, kernel, (low, high), q, other)
+            if pairs <= _MOST_PAIRS:
+                return _Direct(kernel, q, other)
+            what = f"inputs have {len(distinct)} different norms, its kernel is not smooth in them at kinks, and {many}"
+            raise NumericalError(name, what, remedy)
+    try:
+        return _Tensor(walk, kernel, (low, high), q, other)
+    except NumericalError as error:
+        if pairs <= _MOST_PAIRS:
+            return _Direct(kernel, q, other)
+        raise NumericalError(error.subject, f"{error.rule}, and {many}", remedy) from None
 
 
 def _series(walk: KernelWalk, kernel: Kernel, q1: Array, q2: Array) -> PanelSeries:
@@ -155,7 +170,7 @@ class _Grouped:
 
 
 class _Direct:
-    """Each pair by a walk over the network; the layers of the last block are kept."""
+    """Each pair by a walk over the network, equal pairs once; the layers of the last block are kept."""
 
     def __init__(self, kernel: Kernel, q: Array, other: Array) -> None:
         self.kernel, self.q, self.other = kernel, q, other
@@ -164,8 +179,15 @@ class _Direct:
     def __call__(self, theta: Array, rows: slice, columns: slice, layer: int) -> Array:
         if self._last[:2] != (rows, columns):
             triples = np.broadcast_arrays(theta, self.q[rows, None], self.other[columns])
-            found = self.kernel(*(v.reshape(-1) for v in triples)).reshape(*theta.shape, -1)
-            self.evaluations += theta.size
+            if self.other is self.q and rows == columns:
+                upper = np.triu_indices(len(theta))
+                half = self.kernel(*(v[upper] for v in triples))
+                found = np.empty((*theta.shape, half.shape[1]))
+                found[upper] = found[upper[::-1]] = half
+                self.evaluations += len(half)
+            else:
+                found = self.kernel(*(v.reshape(-1) for v in triples)).reshape(*theta.shape, -1)
+                self.evaluations += theta.size
             self._last = rows, columns, found
         return self._last[2][:, :, layer].copy()
 
