@@ -104,8 +104,8 @@ class Activation:
     parameters: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
     def __call__(self, u: ArrayLike) -> Array:
-        """Phi(u), for real u of any shape."""
-        return self.value(np.asarray(u, dtype=np.float64))
+        """Phi(u), for real u of any shape; raises `ArgumentError` if u is not made of real numbers."""
+        return self.value(_numbers(u))
 
     def derivative(self, u: ArrayLike, order: int = 1) -> Array:
         """The derivative of phi of any order at real u of any shape.
@@ -117,11 +117,11 @@ class Activation:
         Raises
         ------
         ArgumentError
-            If the order is not an integer >= 0, or a u is not finite.
+            If the order is not an integer >= 0, or a u is not a finite number.
         ActivationError
             If the derivative is not known, or is not finite in float64.
         """
-        order, points = _checked_order(order), np.asarray(u, dtype=np.float64)
+        order, points = _checked_order(order), _numbers(u)
         if not np.isfinite(points).all():
             raise ArgumentError("u", "it has entries that are not finite numbers", "give finite numbers")
         known = (self.value, self.first, self.second)[order] if order <= 2 else None
@@ -257,6 +257,15 @@ class Activation:
     def __repr__(self) -> str:
         parameters = ", ".join(f"{key}={value:g}" for key, value in self.parameters.items())
         return f"<activation {self.name}{f'({parameters})' if parameters else ''}>"
+
+
+def _numbers(u: ArrayLike) -> Array:
+    try:
+        if np.iscomplexobj(u):
+            raise TypeError
+        return np.asarray(u, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError("u", "it is not made of real numbers", "give a number or an array of numbers") from error
 
 
 def _checked_order(order: int) -> int:

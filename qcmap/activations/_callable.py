@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from qcmap.activations._activation import Activation, Array, Function, Kink, Piece
 from qcmap.activations._checked import PROBE, SEARCH, checked, real, refuse_undeclared_kinks
+from qcmap.activations._length import checked_length, safe_length
 from qcmap.errors import ActivationError
 
 _EPS = float(np.finfo(np.float64).eps)
@@ -70,8 +71,9 @@ def from_callable(
     The first derivative is computed from ``function`` to about 1e-9 (1e-11 away from kinks) if it is not given; the
     second within 1e-8 max abs(phi) / length^2, the maximum taken around u, from 20 values near u; the third in the same
     way if ``derivative`` is given. Where that accuracy is not reached, and for higher orders, `Activation.derivative`
-    raises `ActivationError`. Jumps in value, slope and curvature are measured, those below 1e-7 (value, slope), 1e-6
-    (curvature) or their error estimate taken for none.
+    raises `ActivationError`. A derivative that is given must agree with the computed one to 1e-7 (and 20 times the
+    estimated error of that) at 30 points in (-3.8, 3); it is refused otherwise. Jumps in value, slope and curvature are
+    measured, those below 1e-7 (value, slope), 1e-6 (curvature) or their error estimate taken for none.
 
     The search finds, outside declared kinks by 1e-5 or more: jumps; jumps of the slope above 1e-3 and of the curvature
     above 0.1 in functions of order one (often smaller ones, and jumps of phi'''); poles and cusps. It cannot find what
@@ -87,7 +89,8 @@ def from_callable(
     kinks
         Every point where phi is not analytic.
     length
-        A lower bound for the distance from 0 to the nearest complex singularity of the pieces of phi.
+        A lower bound for the distance from 0 to the nearest complex singularity of the pieces of phi. It is checked:
+        if phi is not resolved near 0 by panels of this length, the largest length / 2^k that resolves it is used.
     search
         The interval in which kinks that are not declared are searched for; None to skip the search.
 
@@ -98,21 +101,22 @@ def from_callable(
         declared: the message says where.
     """
     name = name or str(getattr(function, "__name__", "callable"))
-    if not (length > 0):
-        raise ActivationError(name, f"length must be positive, not {length!r}", "give a positive length")
+    length = checked_length(length, name)
     try:
         points = tuple(sorted({float(kink) for kink in kinks}))
     except (TypeError, ValueError):
         points = (math.nan,)
     if not all(map(math.isfinite, points)):
         raise ActivationError(name, f"kinks must be finite, got {kinks!r}", "give a tuple of finite numbers")
-    value, scale = checked(function, name, "the function"), min(length, 1.0)
+    value = checked(function, name, "the function")
     evaluate = real(function, name, "the function")
     refuse_undeclared_kinks(evaluate, points, search, length, name, lambda every: f"declare all: pass kinks={every}")
+    length = safe_length(evaluate, points, length)
+    scale = min(length, 1.0)
     slopes = _Local(value, points, scale, 10, 8)
     first: Function = lambda u: slopes(u, 1)[0]  # noqa: E731
     if derivative is not None:
-        first = _agreeing(checked(derivative, name, "the derivative"), first, name, points)
+        first = _agreeing(checked(derivative, name, "the derivative"), slopes, name, points)
     known, base = (0, value) if derivative is None else (1, first)
     differences = _Local(base, points, scale, 20, 3)
 
@@ -148,16 +152,18 @@ def from_callable(
     )
 
 
-def _agreeing(given: Function, found: Function, name: str, kinks: tuple[float, ...]) -> Function:
+def _agreeing(given: Function, local: _Local, name: str, kinks: tuple[float, ...]) -> Function:
     """The given derivative; raises `ActivationError` if it is not that of the function, kinks apart."""
-    probe = PROBE.ravel()
+    probe = np.concatenate([PROBE.ravel(), np.linspace(-3.77, 2.93, 24)])
     probe = probe[[all(abs(u - kink) > 1e-6 for kink in kinks) for u in probe]]
-    gap = np.abs(given(probe) - found(probe))
-    if (gap > 1e-5 * (1 + np.abs(found(probe)))).any():
-        worst = probe[np.argmax(gap)]
+    found, error, _ = local(probe, 1)
+    gap, size = np.abs(given(probe) - found), np.abs(found)
+    excess = gap - 1e-7 * size - 1e-9 * size.max(initial=0.0) - 20 * error
+    if (excess > 0).any():
+        worst = int(np.argmax(excess))
         raise ActivationError(
             name,
-            f"the derivative is wrong by {gap.max():.3g} at u = {worst:g}",
+            f"the derivative is wrong by {gap[worst]:.3g} at u = {probe[worst]:g}",
             "correct it, leave it out, or declare kinks",
         )
     return given

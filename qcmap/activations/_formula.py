@@ -11,6 +11,7 @@ import numpy as np
 
 from qcmap.activations._activation import Activation, Array, Function, Kink
 from qcmap.activations._checked import MISTAKES, SEARCH, checked, real, refuse_undeclared_kinks
+from qcmap.activations._length import checked_length, safe_length
 from qcmap.errors import ActivationError
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ def from_sympy(
     where that is possible.
 
     Other points where the expression is not analytic (a pole, a root, asin(sin(u))) are searched for in the interval
-    ``search``, unless it is None; `from_callable` says what that finds. Where a value or a derivative exceeds the range
+    ``search``, unless it is None; `from_callable` says what that finds, and what becomes of a ``length`` that is too
+    large. Where a value or a derivative exceeds the range
     of float64, evaluating it raises `ActivationError`.
 
     Raises
@@ -57,6 +59,7 @@ def _from_sympy(
 
     parsed: Any = sp.sympify(expression)
     label = name or str(parsed)
+    length = checked_length(length, label)
     if parsed.has(sp.I):
         raise ActivationError(label, "it is complex", "give a real function")
     if len(parsed.free_symbols) != 1:
@@ -90,6 +93,7 @@ def _from_sympy(
         for k, (end, position) in enumerate(zip(ends, positions, strict=True))
     )
     pieces = tuple(_Piece(piece, u, label) for piece in orders[0])
+    length = safe_length(joined[0], tuple(ends), length)
     return Activation(label, *functions, kinks=kinks, pieces=pieces, length=length, expression=str(phi))
 
 

@@ -169,12 +169,13 @@ def test_what_a_callable_does_not_tell():
 
 def test_a_second_derivative_that_is_not_found_is_refused():
     """A scale finer than declared, or kinks too close: an error, not a number of little worth."""
-    steep = Activation.from_callable(lambda u: np.tanh(20 * u), name="steep")
+    steep = Activation.from_callable(lambda u: np.tanh(20 * (u - 3)), name="steep")
     with pytest.raises(ActivationError, match="order 2 is not found to 1e-08"):
-        steep.derivative(0.1, 2)
-    right = Activation.from_callable(lambda u: np.tanh(20 * u), length=1.5 / 20)
+        steep.derivative(3.1, 2)
     t = math.tanh(2)
-    assert right.derivative(0.1, 2) == pytest.approx(-800 * t * (1 - t * t), abs=400e-8)
+    for length in (1.5 / 20, 1.0):  # a length that is too large is made smaller
+        right = Activation.from_callable(lambda u: np.tanh(20 * u), length=length)
+        assert right.derivative(0.1, 2) == pytest.approx(-800 * t * (1 - t * t), abs=400e-8)
     close = Activation.from_callable(lambda u: np.abs(u) + np.abs(u - 1e-3), kinks=(0.0, 1e-3))
     with pytest.raises(ActivationError, match="not found"):
         close.derivative(5e-4, 2)

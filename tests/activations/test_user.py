@@ -273,6 +273,50 @@ def test_kinks_that_are_not_finite(kinks):
 @pytest.mark.parametrize("length", [0.0, -1.0, math.nan])
 def test_lengths_that_are_not_positive(length):
     assert "length" in str(raised(Activation.from_callable, np.tanh, length=length))
+    assert "length" in str(raised(Activation.from_sympy, "tanh(u)", length=length))
+
+
+@pytest.mark.parametrize(("text", "distance"), [
+    ("tanh(u)", math.pi / 2), ("tanh(3*u)", math.pi / 6), ("tanh(5*u)", math.pi / 10), ("tanh(50*u)", math.pi / 100),
+    ("1/(1 + 25*u**2)", 0.2), ("log(1 + exp(20*u))", math.pi / 20), ("exp(4*u)", math.inf), ("u + sin(u)/2", math.inf),
+])  # fmt: skip
+def test_a_length_that_is_too_large_is_made_smaller(text, distance):
+    """``distance`` is that from 0 to the nearest pole or branch point; a power of two below it and below 2 is used."""
+    symbol = sp.Symbol("u", real=True)
+    numeric = sp.lambdify(symbol, sp.sympify(text, locals={"u": symbol}), modules=["numpy"])
+    for act in (Activation.from_sympy(text), Activation.from_callable(numeric)):
+        assert min(1.0, distance) / 2 <= act.length <= min(1.0, distance)
+    assert Activation.from_callable(numeric, length=0.01).length == 0.01
+
+
+def test_a_length_that_nothing_mends_stays():
+    steep = Activation.from_callable(lambda x: np.tanh(50 * (x - 3)))
+    assert steep.length == 1.0
+    assert Activation.from_callable(np.abs, search=None).length == 1.0
+
+
+def test_a_given_derivative_is_compared_to_1e_7():
+    def slope(x, error):
+        return (1 - np.tanh(x) ** 2) * (1 + error)
+
+    assert Activation.from_callable(np.tanh, lambda x: slope(x, 2e-8)).derivative(0.0) == 1 + 2e-8
+    for error in (4e-6, 2e-7, -2e-7):
+        assert "wrong" in str(raised(Activation.from_callable, np.tanh, lambda x, e=error: slope(x, e)))
+    steep = Activation.from_callable(lambda x: np.tanh(20 * x), lambda x: 20 / np.cosh(20 * x) ** 2)
+    assert steep.derivative(0.0) == 20
+
+
+@pytest.mark.parametrize("name", [name for name in CATALOGUE if not any(k.value for k in activation(name).kinks)])
+def test_right_derivatives_are_not_refused(name):
+    row = activation(name)
+    act = Activation.from_callable(row.value, row.first, tuple(kink.at for kink in row.kinks), length=row.length)
+    assert act.length == row.length
+
+
+def test_arguments_that_are_no_numbers():
+    for call in (activation("tanh"), activation("tanh").derivative):
+        for bad in ("a", [1.0, "b"], 1j, [[1.0], [1.0, 2.0]]):
+            raised(call, bad)
 
 
 def test_no_formula_without_one():

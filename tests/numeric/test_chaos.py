@@ -1,5 +1,6 @@
 """The edge of chaos: against 30-digit integrals, closed forms, iteration of the maps, and random wide networks."""
 
+import dataclasses
 import itertools
 import math
 
@@ -13,6 +14,7 @@ from qcmap.activations import Activation
 from qcmap.errors import ActivationError, ArchitectureError, ArgumentError, Infeasible, NumericalError
 from qcmap.numeric import EdgeOfChaos, Transform, edge_of_chaos, edge_of_chaos_curve, local_maps
 from qcmap.numeric.methods._chaos_search import zeros
+from qcmap.numeric.methods._compare_methods import nearest_edge
 from tests import oracles, wide
 from tests.oracles import FORMULAS, MP
 
@@ -75,6 +77,53 @@ def test_squares_and_exponentials_in_closed_form():
         edge_of_chaos(grow, weight_variance=1.0, q_range=(1e-3, 4.0))
     ((low, high),) = caught.value.achievable
     assert (low, high) == pytest.approx((math.exp(-8), math.exp(-2)), rel=1e-9)
+
+
+def test_a_function_that_grows_fast():
+    """exp again, where its mass is far out: w = e^-2q and b = q - 1 up to q = 81; then its squares overflow."""
+    grow = Activation.from_sympy("exp(u)")
+    q = np.array([4.0, 9.0, 16.0, 81.0])
+    found = edge_of_chaos_curve(grow, q)
+    np.testing.assert_allclose(found.weight_variance * np.exp(2 * q), 1, rtol=1e-12)
+    np.testing.assert_allclose(found.bias_variance, q - 1, rtol=1e-12)
+    np.testing.assert_allclose(found.q_slope, 2, rtol=1e-12)
+    with pytest.raises(NumericalError, match="not finite"):
+        edge_of_chaos_curve(grow, [1.0, 1e4])
+    found = edge_of_chaos(grow, bias_variance=0.01)
+    assert (found.q_star, found.weight_variance) == pytest.approx((1.01, math.exp(-2.02)), rel=1e-12)
+    assert found.curvature == pytest.approx(1.01, rel=1e-12)
+    low, high = (float(end.strip("[]")) for end in found.searched.split(" or ")[0].removeprefix("q* in ").split(", "))
+    assert low == 1e-10
+    assert 80 < high < 200
+
+
+def test_what_is_not_resolved_is_refused():
+    """tanh(50 u) at q = 1 is tanh at 2500; a length of 1 would be wrong by a thousandth of w."""
+    w, b, slope = exact("tanh", MP.mpf(2500))
+    steep = Activation.from_sympy("tanh(50*u)")
+    found = edge_of_chaos_curve(steep, 1.0)
+    assert float(found.weight_variance) == pytest.approx(float(w) / 2500, rel=1e-10)
+    assert float(found.bias_variance) == pytest.approx(float(b) / 2500, rel=1e-10)
+    assert float(found.q_slope) == pytest.approx(float(slope), rel=1e-9)
+    wrong = dataclasses.replace(steep, length=1.0)
+    with pytest.raises(NumericalError, match="not resolved"):
+        edge_of_chaos_curve(wrong, 1.0)
+    with pytest.raises(NumericalError, match="nearest"):
+        nearest_edge(wrong)
+    assert nearest_edge(steep).weight_variance == pytest.approx(float(w) / 2500, rel=1e-10)
+    # The search leaves those q* out, and says so.
+    part = edge_of_chaos(wrong, bias_variance=1e-6)
+    assert float(part.searched.split(", ")[1].split("]")[0]) < 1
+    assert part.q_star == pytest.approx(edge_of_chaos(steep, bias_variance=1e-6).q_star, rel=1e-8)
+
+
+def test_stability_next_to_neutral():
+    """tanh near q = 0 has w = 1 + 2q and V' = 1 - 2q."""
+    found = edge_of_chaos("tanh", weight_variance=1 + 1e-9)
+    assert found.q_star == pytest.approx(5e-10, rel=1e-5)
+    assert found.q_slope - 1 == pytest.approx(-1e-9, rel=1e-4)
+    assert found.stability == "attractive"
+    assert edge_of_chaos("relu", weight_variance=2.0).stability == "neutral"
 
 
 def _counted(name, weight_variance):
@@ -302,7 +351,8 @@ def test_bad_arguments():
             edge_of_chaos("tanh", **options)
     for options in (
         {"weight_variance": 0.0}, {"weight_variance": math.nan}, {"bias_variance": -1e-3}, {"bias_variance": "1"},
-        {"bias_variance": True}, {"bias_variance": 0.1, "q_range": (1.0, 1.0)},
+        {"bias_variance": True},
+        *({"bias_variance": 0.1, "q_range": bad} for bad in ((1.0, 1.0), (1,), "ab", (1e-300, 1e300), 3, ("a", "b"))),
     ):  # fmt: skip
         with pytest.raises(ArgumentError):
             edge_of_chaos("tanh", **options)

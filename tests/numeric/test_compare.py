@@ -1,5 +1,6 @@
 """Initializations and the comparison of methods: against hand computation, 30-digit maps and random wide networks."""
 
+import inspect
 import json
 import math
 
@@ -309,6 +310,56 @@ def test_tailored_activations():
     assert rows["tat"].q == pytest.approx(1, abs=1e-9)
     leaky = compare(qc.zoo.mlp(20, activation="leaky_relu"), ["tat"])["tat"]
     assert leaky.c0 == pytest.approx(0.9, abs=1e-9)
+
+
+def mixed(first, second, depth):
+    b = qc.Builder("mixed")
+    h = b.input("x", channels=4)
+    for _ in range(depth):
+        h = b.affine(h, 4)
+        h = b.concat([b.activation(h, first), b.activation(h, second)])
+    return b.build([b.affine(h, 4)])
+
+
+def test_activations_of_both_kinds():
+    rows = compare(mixed("relu", "gelu", 1))
+    assert "slope" in rows["tat"].reason
+    assert rows["dks"].possible
+    deep = mixed("leaky_relu", "gelu", 20)
+    for options in ({"eta": 0.8}, {"eta": 0.8, "tau": 0.3}):
+        assert compare(deep, ["tat"], options={"tat": options})["tat"].note == "tau = 0.3, eta = 0.8"
+    assert "eta = 0.9" in compare(mixed("leaky_relu", "gelu", 60), ["tat"])["tat"].note
+
+
+def test_every_option_of_a_method():
+    """Those of the functions behind them, by their signatures; and each does what it does there."""
+    for method, function in (("dks", qc.dks), ("tat", qc.numeric.tat)):
+        own = set(inspect.signature(function).parameters) - {"arch"}
+        assert set(inspect.signature(METHODS[method]).parameters) - {"arch"} == own
+    arch = qc.zoo.mlp(3, activation="softplus")
+    for options in ({"q_slope": None}, {"psi": 1.1, "q_slope": 1.05}, {"psi": {"softplus": 1.2}}):
+        row, shaping = compare(arch, ["dks"], options={"dks": options})["dks"], qc.dks(arch, **options)
+        maps = network_maps(arch, shaping)
+        assert row.c_slope_1 == pytest.approx(float(maps.dc(1.0)), rel=1e-12)
+        assert row.q_slope == pytest.approx(float(maps.dq()), rel=1e-12)
+    elu = qc.zoo.mlp(3, activation="elu")
+    shifted = compare(elu, ["selu"], options={"selu": {"parameter": "output_shift"}})["selu"]
+    assert shifted.q_slope == pytest.approx(selu_like("elu", parameter="output_shift").q_slope ** 3, rel=1e-9)
+    gelu = qc.zoo.mlp(3, activation="gelu")
+    options = {"edge_of_chaos": {"weight_variance": 1.97, "q_range": (10.0, 100.0)}}
+    assert "q* = 45.47" in compare(gelu, ["edge_of_chaos"], options=options)["edge_of_chaos"].note
+
+
+def test_arguments_of_the_wrong_kind():
+    arch = qc.zoo.mlp(2, activation="tanh")
+    for call in (
+        lambda: compare("x"), lambda: compare(arch, 3), lambda: compare(arch, [3]), lambda: compare(arch, [["dks"]]),
+        lambda: compare(arch, ["dks"], options=3), lambda: compare(arch, ["dks"], options={"dks": 3}),
+        lambda: compare(arch, ["dks"], options={3: {}}), lambda: initialization("x", "he"),
+        lambda: initialization(arch, ["he"]), lambda: initialized(None, "he"),
+    ):  # fmt: skip
+        with pytest.raises(ArgumentError):
+            call()
 
 
 def test_bad_arguments():

@@ -1,5 +1,6 @@
 """Self-normalizing activations: against 30-digit integrals, the published constants, and random wide networks."""
 
+import dataclasses
 import itertools
 import math
 
@@ -189,3 +190,25 @@ def test_a_wide_random_network_normalizes_itself():
         for k, want in ((0, float(maps.at(name).q(1.5))), (3, float(maps.at(name).c(0.4, 1.5, 1.5)))):
             assert abs(mean[k] - want) < 5 * error[k] + layer / 300
     assert abs(float(maps.q(1.5)) - 1) < 0.3
+
+
+def test_a_function_that_grows_fast():
+    """exp(4u): mean e^8 and variance e^32 - e^16, with the mass of f^2 at x = 8."""
+    found = selu_like(Activation.from_sympy("exp(4*u)"))
+    variance = math.exp(32) - math.exp(16)
+    assert found.transform.output_shift == pytest.approx(-math.exp(8), rel=1e-12)
+    assert found.transform.output_scale == pytest.approx(variance**-0.5, rel=1e-12)
+    # E[(e^4x - m) 4 e^4x x] = 4 (8 e^32 - 4 m e^8) with m = e^8, and E f'^2 = 16 e^32.
+    assert found.q_slope == pytest.approx(4 * (8 * math.exp(32) - 4 * math.exp(16)) / variance, rel=1e-12)
+    assert found.c_slope_at_1 == pytest.approx(16 * math.exp(32) / variance, rel=1e-12)
+    with pytest.raises(NumericalError):
+        selu_like(Activation.from_sympy("exp(20*u)"))
+    steep = dataclasses.replace(Activation.from_sympy("tanh(50*u)"), length=2.0)
+    with pytest.raises(NumericalError, match="not resolved"):
+        selu_like(steep)
+
+
+@pytest.mark.parametrize("bad", ["a", None, math.nan, True, [1.0]])
+def test_weight_sums_that_are_no_numbers(bad):
+    with pytest.raises(ArgumentError):
+        selu_like().jacobian(bad)

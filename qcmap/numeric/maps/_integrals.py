@@ -75,6 +75,8 @@ class Integrals:
 
     def reach(self, q: Array, order: int = 0) -> float:
         """The range of x beyond which the square of f, or of its derivative of some order, has no mass to rounding."""
+        if self.transform.activation.oscillates:
+            return _REACHES[0]  # bounded
         root = np.sqrt(q)
         with np.errstate(over="ignore", invalid="ignore"):
             for reach in _REACHES:

@@ -6,6 +6,14 @@ import dataclasses
 from collections.abc import Mapping
 
 from qcmap.architecture import Affine, Architecture, Node, Weight
+from qcmap.errors import ArgumentError
+
+
+def architecture(arch: object) -> Architecture:
+    """The argument; raises `ArgumentError` if it is not an architecture."""
+    if not isinstance(arch, Architecture):
+        raise ArgumentError("arch", f"it is an architecture, not {arch!r}", "build one with qcmap.Builder or qcmap.zoo")
+    return arch
 
 
 def with_variances(arch: Architecture, variances: Mapping[str, tuple[Weight, Weight]]) -> Architecture:

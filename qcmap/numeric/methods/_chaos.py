@@ -30,71 +30,19 @@ from numpy.typing import ArrayLike, NDArray
 
 from qcmap.activations import Activation, activation
 from qcmap.architecture import Affine, Architecture
-from qcmap.errors import ArchitectureError, ArgumentError, NumericalError
+from qcmap.errors import ArchitectureError, ArgumentError
 from qcmap.numeric.maps._arguments import correlation, positive
+from qcmap.numeric.maps._integrals import Integrals
 from qcmap.numeric.maps._local import local_maps
-from qcmap.numeric.maps._quadrature import ORDER, RANGE, gaussian_rule
+from qcmap.numeric.maps._quadrature import ORDER
 from qcmap.numeric.maps._transform import Transform, refuse_jumps
 from qcmap.numeric.methods._affine_variances import with_variances
+from qcmap.numeric.methods._chaos_curve import EdgeOfChaosCurve, curve
+from qcmap.numeric.methods._rules import rule
 from qcmap.symbolic import resolved
 
 Array = NDArray[np.float64]
 Stability = Literal["attractive", "slowly attractive", "neutral", "slowly repelling", "repelling"]
-
-_EVEN = 1e-9
-"""A slope this near to 1 counts as 1."""
-
-
-@dataclass(frozen=True)
-class EdgeOfChaosCurve:
-    """The edge of chaos at given fixed points; all arrays have the shape of ``q_star``.
-
-    Attributes
-    ----------
-    q_star
-        The fixed points.
-    weight_variance, bias_variance
-        The variances that make them fixed points with C'(1) = 1. A negative bias variance means that no layer does.
-    q_slope
-        V'(q*), the slope of the map of the q values there.
-    """
-
-    q_star: Array
-    weight_variance: Array
-    bias_variance: Array
-    q_slope: Array
-
-    @property
-    def attainable(self) -> NDArray[np.bool_]:
-        """Where the bias variance is not negative (beyond rounding)."""
-        return self.bias_variance >= -rounding(self.q_star)
-
-    def to_dict(self) -> dict[str, Any]:
-        """All four columns as lists."""
-        return {name: getattr(self, name).tolist() for name in self.__dataclass_fields__}
-
-    def __repr__(self) -> str:
-        return f"<edge of chaos: {self.q_star.size} points, {int(self.attainable.sum())} of them attainable>"
-
-
-def rounding(q: Array) -> Array:
-    """What counts as zero for a bias variance at q."""
-    return 2e-15 * q
-
-
-def curve(transform: Transform, q: Array, order: int = ORDER) -> EdgeOfChaosCurve:
-    """The edge of chaos at the q values (m,); not finite where the moments are not, or where E f'^2 = 0."""
-    roots = np.sqrt(q)
-    shift = np.full(q.shape, transform.input_shift)
-    x, weights = gaussian_rule(transform.activation, transform.input_scale * roots, shift, order=order)
-    u = roots[:, None] * x
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        f, slope = transform(u), transform.derivative(u)
-        a, m, energy = (np.sum(weights * part, axis=1) for part in (slope, f, slope**2))
-        rest = f - m[:, None] - a[:, None] * u
-        gap = np.sum(weights * (q[:, None] * (slope - a[:, None]) ** 2 - rest**2), axis=1) - m**2
-        q_slope = np.sum(weights * f * slope * x, axis=1) / (roots * energy)
-        return EdgeOfChaosCurve(q, 1 / energy, gap / energy, q_slope)
 
 
 def edge_of_chaos_curve(
@@ -111,18 +59,12 @@ def edge_of_chaos_curve(
     ActivationError
         If the activation jumps, so that C'(1) is infinite.
     NumericalError
-        If a moment is not finite, or the activation is constant.
+        If a moment is not finite or not resolved, or the activation is constant.
     """
     transform = layer(act, transform)
     q = positive("q_star", q_star)
     found = curve(transform, q.ravel())
     columns = [found.weight_variance, found.bias_variance, found.q_slope]
-    if not np.isfinite(columns).all():
-        bad = found.q_star[~np.isfinite(columns).all(axis=0)][0]
-        raise NumericalError(
-            transform.activation.name, f"E f'^2 is 0 or its moments are not finite at q = {bad:.6g}",
-            "take a nonconstant activation and smaller q values",
-        )  # fmt: skip
     return EdgeOfChaosCurve(q, *(column.reshape(q.shape) for column in columns))
 
 
@@ -161,7 +103,8 @@ class EdgeOfChaos:
     q_slope
         The slope of the map of the q values at q*.
     stability
-        ``"attractive"`` (abs(q_slope) < 1), ``"repelling"`` (> 1) or ``"neutral"`` (q values stay where they are). In
+        ``"attractive"`` (abs(q_slope) < 1), ``"repelling"`` (> 1) or ``"neutral"`` (q values stay where they are:
+        abs(q_slope) is 1 within 1e-12, or 1e-9 for a callable, whose slopes may be computed). In
         the limit q* = 0, where the slope is 1, ``"slowly attractive"`` or ``"slowly repelling"`` by what V does to
         q = 1e-4, and ``"neutral"`` if that is rounding (hardtanh).
     others
@@ -181,15 +124,13 @@ class EdgeOfChaos:
 
     @cached_property
     def residuals(self) -> dict[str, float]:
-        """C'(1) - 1 and V(q*) / q* - 1, by a finer and wider quadrature than the solver's."""
+        """C'(1) - 1 and V(q*) / q* - 1, from the definitions, by a finer quadrature than the solver's."""
         if not self.q_star:
             left, right = slopes_at_zero(self.transform)
             slope = self.weight_variance * (left**2 + right**2) / 2
             return {"C'(1)": slope - 1, "V(q*)/q*": slope - 1}
         root, t = math.sqrt(self.q_star), self.transform
-        scale, shift = np.array([t.input_scale * root]), np.array([t.input_shift])
-        reach = RANGE if t.activation.oscillates else 2 * RANGE
-        (x,), (w,) = gaussian_rule(t.activation, scale, shift, order=ORDER + 12, reach=reach)
+        (x,), (w,) = rule(t, np.array([self.q_star]), order=ORDER + 12)
         with np.errstate(over="ignore", invalid="ignore"):
             energy, second = (float(np.sum(w * part**2)) for part in (t.derivative(root * x), t(root * x)))
         value = self.weight_variance * second + self.bias_variance
@@ -204,7 +145,8 @@ class EdgeOfChaos:
     def curvature(self) -> float:
         """C''(1) = w q* E f''^2, infinite if f' jumps: 1 - c after n layers is about 2 / (C''(1) n) if it is finite.
 
-        Raises `ActivationError` if the second derivative of the activation is not known.
+        Raises `ActivationError` if the second derivative of the activation is not known, `NumericalError` if the
+        integral is not resolved.
         """
         t = self.transform
         act = t.activation
@@ -213,11 +155,8 @@ class EdgeOfChaos:
             return 0.0 if left == right else math.inf
         if any(kink.slope for kink in act.kinks):
             return math.inf
-        root = math.sqrt(self.q_star)
-        x, weights = gaussian_rule(act, np.array([t.input_scale * root]), np.array([t.input_shift]))
-        second = act.derivative(t.input_scale * root * x + t.input_shift, 2)
-        gain = t.output_scale * t.input_scale**2
-        return self.weight_variance * self.q_star * gain**2 * float(np.sum(weights * second**2))
+        energy = Integrals(t).each(np.array(self.q_star), lambda x, f, root: t.derivative(root * x, 2) ** 2)
+        return self.weight_variance * self.q_star * float(energy)
 
     def c(self, c: ArrayLike) -> Array:
         """The map of c from one activation's input to the next at q*, for c in [-1, 1] of any shape.
@@ -270,9 +209,14 @@ class EdgeOfChaos:
         )
 
 
+def even(transform: Transform) -> float:
+    """How near to 1 a slope counts as 1."""
+    return 1e-9 if transform.activation.expression is None else 1e-12
+
+
 def stability_of(transform: Transform, q_star: float, weight_variance: float, q_slope: float) -> Stability:
     """Whether q values near q* come closer; in the limit q* = 0, whether those just above it do."""
-    if abs(abs(q_slope) - 1) > _EVEN:
+    if abs(abs(q_slope) - 1) > even(transform):
         return "attractive" if abs(q_slope) < 1 else "repelling"
     if q_star:
         return "neutral"

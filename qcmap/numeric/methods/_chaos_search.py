@@ -16,21 +16,15 @@ from numpy.typing import NDArray
 from qcmap.activations import Activation
 from qcmap.errors import ArgumentError, Infeasible, NumericalError
 from qcmap.numeric.maps._transform import Transform
-from qcmap.numeric.methods._chaos import (
-    EdgeOfChaos,
-    EdgeOfChaosCurve,
-    Stability,
-    curve,
-    layer,
-    rounding,
-    slopes_at_zero,
-    stability_of,
-)
+from qcmap.numeric.methods._chaos import EdgeOfChaos, Stability, layer, slopes_at_zero, stability_of
+from qcmap.numeric.methods._chaos_curve import EdgeOfChaosCurve, curve, finite_part, rounding
 
 Array = NDArray[np.float64]
 
 _TOLERANCE = 1e-10
 _PER_DECADE = 40
+_EXTREMES = (1e-30, 1e30)
+"""A range of q* lies between these."""
 _PREFERENCE: tuple[Stability, ...] = ("attractive", "slowly attractive", "neutral", "slowly repelling", "repelling")
 
 
@@ -63,6 +57,7 @@ def edge_of_chaos(
         A transform of the activation to use in its place.
     q_range
         The range of q* to search: (1e-10, 1e6), and up to 1e4 for sin and cos. The limit q* = 0 is always included.
+        The range is cut where the moments are not finite or not resolved; ``searched`` has what is left.
 
     Raises
     ------
@@ -73,7 +68,7 @@ def edge_of_chaos(
     Infeasible
         If there is no solution; the error has the intervals of the given variance that can be reached.
     NumericalError
-        If a residual exceeds 1e-10.
+        If a residual exceeds 1e-10, or the moments are nowhere finite and resolved.
     """
     if (weight_variance is None) == (bias_variance is None):
         raise ArgumentError("weight_variance", "exactly one of the two variances is given", "give one of them")
@@ -81,14 +76,13 @@ def edge_of_chaos(
     given = "bias_variance" if weight_variance is None else "weight_variance"
     target = _checked(given, bias_variance if weight_variance is None else weight_variance)
     low, high = _range(transform.activation, q_range)
-    searched = f"q* in [{low:g}, {high:g}], or q* = 0"
     found = _solutions(transform, given, target, low, high)
     if not found:
         raise _infeasible(transform, given, target, low, high)
     found.sort(key=lambda one: (_PREFERENCE.index(one.stability), one.q_star))
     for one in found:
         _refuse_inexact(one)
-    return replace(found[0], others=tuple(found[1:]), searched=searched)
+    return replace(found[0], others=tuple(found[1:]), searched=_searched(transform, low, high))
 
 
 def _checked(name: str, value: object) -> float:
@@ -101,26 +95,39 @@ def _checked(name: str, value: object) -> float:
     return float(value)  # pyright: ignore[reportArgumentType]
 
 
-def _range(act: Activation, q_range: tuple[float, float] | None) -> tuple[float, float]:
-    low, high = (1e-10, 1e4 if act.oscillates else 1e6) if q_range is None else q_range
-    if not (0 < low < high < math.inf):
-        raise ArgumentError("q_range", f"it is (low, high) with 0 < low < high, not {q_range!r}", "give such a pair")
-    return float(low), float(high)
+def _range(act: Activation, q_range: object) -> tuple[float, float]:
+    if q_range is None:
+        return 1e-10, 1e4 if act.oscillates else 1e6
+    ends = list(q_range) if isinstance(q_range, (tuple, list, np.ndarray)) else []
+    good = len(ends) == 2 and all(isinstance(end, Real) and not isinstance(end, bool) for end in ends)
+    if not (good and _EXTREMES[0] <= ends[0] < ends[1] <= _EXTREMES[1]):
+        raise ArgumentError(
+            "q_range", f"it is (low, high) with {_EXTREMES[0]:g} <= low < high <= {_EXTREMES[1]:g}, not {q_range!r}",
+            "give such a pair",
+        )  # fmt: skip
+    return float(ends[0]), float(ends[1])
 
 
 @lru_cache(maxsize=64)
 def _table(transform: Transform, low: float, high: float) -> EdgeOfChaosCurve:
-    """The curve on the grid, cut where it is no longer finite."""
+    """The curve on the grid, cut where it is not finite or its integrals are not resolved."""
     q = np.geomspace(low, high, max(3, math.ceil(_PER_DECADE * math.log10(high / low)) + 1))
-    table = curve(transform, q)
-    good = np.isfinite(table.weight_variance) & np.isfinite(table.bias_variance) & np.isfinite(table.q_slope)
-    if not good.any():
+    table = finite_part(transform, q)
+    if table.q_star.size < 3:
         raise NumericalError(
-            transform.activation.name, "E f'^2 is 0 or its moments are not finite at all q values of the range",
-            "take a nonconstant activation, or another range",
-        )  # fmt: skip
-    columns = (table.q_star, table.weight_variance, table.bias_variance, table.q_slope)
-    return EdgeOfChaosCurve(*(column[good] for column in columns))
+            transform.activation.name,
+            f"E f'^2 is 0, or its moments are not finite or not resolved, for q* in [{low:g}, {high:g}]",
+            "take a nonconstant activation, declare all its kinks and a smaller length, or give another range",
+        )
+    return table
+
+
+def _searched(transform: Transform, low: float, high: float) -> str:
+    """The range in words: what is left of it."""
+    q = _table(transform, low, high).q_star
+    steps = np.diff(np.log(q))
+    holes = bool((steps > 1.5 * steps.min()).any())
+    return f"q* in [{q[0]:g}, {q[-1]:g}]{', where its integrals are resolved,' if holes else ''} or q* = 0"
 
 
 def _at(transform: Transform, q: float) -> EdgeOfChaosCurve:
@@ -227,7 +234,7 @@ def _infeasible(transform: Transform, given: str, target: float, low: float, hig
             name, f"no solution with {what} {target:.10g} was found, though it lies in {achievable}",
             "try a slightly different value",
         )  # fmt: skip
-    where = f"(searched q* in [{low:g}, {high:g}] and the limit q* = 0)"
+    where = f"(searched {_searched(transform, low, high)})"
     if not achievable:
         rule = f"it has no edge of chaos: C'(1) = 1 would need a negative bias variance at every fixed point {where}"
         remedy = "use another activation, or a transform with output_shift = -E f"

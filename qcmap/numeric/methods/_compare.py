@@ -14,6 +14,7 @@ from qcmap.architecture import Affine, Architecture, Input, Nonlinear, refuse_wi
 from qcmap.errors import ArgumentError, NumericalError, QCMapError
 from qcmap.numeric.maps._arguments import correlation
 from qcmap.numeric.maps._network import NetworkMaps, network_maps
+from qcmap.numeric.methods._affine_variances import architecture
 from qcmap.numeric.methods._compare_methods import METHODS, Options, Prepared, prepare
 from qcmap.symbolic import maximal_slope, resolved
 
@@ -166,8 +167,8 @@ def compare(
     ``"plain"`` takes the architecture as it is; ``"lecun"``, ``"glorot"``, ``"he"``, ``"forward"`` and ``"backward"``
     set weight variances (`initialization`); ``"edge_of_chaos"`` sets weight and bias variances, by default those of the
     fixed point nearest to 1 that does not repel; ``"selu"`` makes each activation self-normalizing (`selu_like`);
-    ``"dks"`` and ``"tat"`` transform them (by default with zeta = 1.5, and tau = 0.3 or, for functions linear on either
-    side of zero, eta = 0.9). All but ``"plain"`` and those that set variances use weight variance 1 and no biases.
+    ``"dks"`` and ``"tat"`` transform them (by default with zeta = 1.5, and with tau = 0.3 and, for functions linear on
+    either side of zero, eta = 0.9). All but ``"plain"`` and those that set variances use weight variance 1, no biases.
 
     Parameters
     ----------
@@ -178,7 +179,9 @@ def compare(
     c
         The grid for the deviation, values in [-1, 1]; by default 257 values equally spaced in arccos c.
     options
-        Keyword arguments by method: ``{"dks": {"zeta": 1.1}, "edge_of_chaos": {"bias_variance": 0.05}}``.
+        Keyword arguments by method: ``{"dks": {"zeta": 1.1}, "edge_of_chaos": {"bias_variance": 0.05}}``. ``"dks"`` and
+        ``"tat"`` take those of `dks` and `tat`, ``"selu"`` takes ``parameter``, and ``"edge_of_chaos"`` the variances
+        and ``q_range``.
 
     Returns
     -------
@@ -188,15 +191,20 @@ def compare(
     Raises
     ------
     ArgumentError
-        For an unknown method or option, or c outside [-1, 1].
+        For an unknown method or option, c outside [-1, 1], or what is not an architecture.
     ArchitectureError, ActivationError
         If the architecture has no Q and C maps at all, several outputs, or unknown activations.
     """
-    given = dict(options or {})
-    if isinstance(methods, str) or not methods:
+    architecture(arch)
+    if not isinstance(methods, (list, tuple)) or not methods:
         raise ArgumentError("methods", f"it is a list of names, not {methods!r}", f"choose from {', '.join(METHODS)}")
+    given = {} if options is None else options
+    if not isinstance(given, Mapping) or not all(isinstance(one, Mapping) for one in given.values()):
+        raise ArgumentError(
+            "options", f"they are keyword arguments by method, not {options!r}", "give {'dks': {'zeta': 1.1}}"
+        )
     for method in (*methods, *given):
-        if method not in METHODS:
+        if not isinstance(method, str) or method not in METHODS:
             raise ArgumentError("methods", f"no method is called {method!r}", f"choose from {', '.join(METHODS)}")
     grid = np.cos(np.linspace(0, math.pi, 257)) if c is None else correlation(c).ravel()
     if not grid.size:
@@ -211,8 +219,10 @@ def compare(
 def _row(arch: Architecture, method: str, options: Options, grid: Array) -> Row:
     try:
         prepared = prepare(arch, method, options)
-    except ArgumentError:
-        raise
+    except ArgumentError as error:
+        if options:
+            raise
+        return Row(method, reason=str(error))
     except QCMapError as error:
         return Row(method, reason=str(error))
     try:

@@ -37,10 +37,10 @@ from qcmap.architecture import (
     is_symbolic,
 )
 from qcmap.errors import ArchitectureError, ArgumentError, NumericalError
+from qcmap.numeric.maps._integrals import Integrals
 from qcmap.numeric.maps._local import local_maps
-from qcmap.numeric.maps._quadrature import ORDER, gaussian_rule
-from qcmap.numeric.maps._transform import refuse_jumps
-from qcmap.numeric.methods._affine_variances import with_variances
+from qcmap.numeric.maps._transform import Transform, refuse_jumps
+from qcmap.numeric.methods._affine_variances import architecture, with_variances
 from qcmap.symbolic import resolved
 
 CONDITIONS = {
@@ -126,14 +126,15 @@ def initialization(arch: Architecture, method: str) -> Initialization:
     Raises
     ------
     ArgumentError
-        For an unknown method.
+        For an unknown method, or what is not an architecture.
     ArchitectureError
         If a layer reads activations that would need different variances, or a method needs the number of channels and
         it is not known.
     ActivationError
         For an activation that is not known, or jumps under ``"backward"``.
     """
-    if method not in CONDITIONS:
+    architecture(arch)
+    if not isinstance(method, str) or method not in CONDITIONS:
         raise ArgumentError(
             "method", f"no initialization is called {method!r}", f"choose one of {', '.join(CONDITIONS)}"
         )
@@ -236,8 +237,8 @@ def _energy(act: Activation) -> float:
     if act.two_slopes is not None:
         left, right = act.two_slopes
         return (left**2 + right**2) / 2
-    (x,), (w,) = gaussian_rule(act, np.ones(1), np.zeros(1), order=ORDER)
-    value = float(np.sum(w * act.first(x) ** 2))
-    if not (np.isfinite(value) and value > 0):
+    transform = Transform(act)
+    value = float(Integrals(transform).each(np.array(1.0), lambda x, f, root: transform.derivative(root * x) ** 2))
+    if not value > 0:
         raise NumericalError(act.name, f"E phi'^2 at q = 1 is {value}", "take another activation")
     return value

@@ -24,6 +24,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -31,8 +32,9 @@ from numpy.typing import NDArray
 
 from qcmap.activations import Activation, activation
 from qcmap.errors import ArgumentError, Infeasible, NumericalError
-from qcmap.numeric.maps._quadrature import ORDER, gaussian_rule
+from qcmap.numeric.maps._quadrature import ORDER
 from qcmap.numeric.maps._transform import Transform, refuse_jumps
+from qcmap.numeric.methods._rules import AGREEMENT, rule, unresolved
 
 Array = NDArray[np.float64]
 
@@ -85,7 +87,7 @@ class SelfNormalizing:
 
         The squares of the weights add up to 1. Klambauer et al. (2017) take ``weight_sum`` 0.
         """
-        if not math.isfinite(weight_sum):
+        if isinstance(weight_sum, bool) or not (isinstance(weight_sum, Real) and math.isfinite(weight_sum)):
             raise ArgumentError("weight_sum", f"it is a finite number, not {weight_sum!r}", "give a finite number")
         x, w, f, slope = _samples(self.transform, ORDER + 12)
         return np.array([
@@ -149,7 +151,7 @@ def selu_like(act: Activation | str = "elu", *, parameter: str | None = None) ->
     Infeasible
         For a parameter that cannot make the mean zero: alpha of celu, negative_slope of leaky_relu.
     NumericalError
-        If the activation is constant, or a residual exceeds 1e-10.
+        If the activation is constant, its moments at q = 1 are not finite or not resolved, or a residual exceeds 1e-10.
     """
     if parameter is None:
         parameter = "alpha" if isinstance(act, str) and act == "elu" else "output_shift"
@@ -202,15 +204,24 @@ def _selu_constants() -> tuple[float, float]:
 
 
 def _samples(transform: Transform, order: int) -> tuple[Array, Array, Array, Array]:
-    """Nodes, weights, f and f' of the rule for q = 1."""
-    scale, shift = np.array([transform.input_scale]), np.array([transform.input_shift])
-    (x,), (w,) = gaussian_rule(transform.activation, scale, shift, order=order)
+    """Nodes, weights, f and f' of the rule for q = 1, on a range beyond which f^2 and f'^2 have no mass."""
+    (x,), (w,) = rule(transform, np.ones(1), order=order)
     return x, w, transform(x), transform.derivative(x)
 
 
+def _moments(transform: Transform, order: int) -> tuple[Array, Array]:
+    """E f, E f^2, E[f f' x], E[f x] and E f'^2 at q = 1, and the integrals of the absolute values."""
+    x, w, f, slope = _samples(transform, order)
+    terms = w * np.array([f, f * f, f * slope * x, f * x, slope**2])
+    return terms.sum(axis=1), np.abs(terms).sum(axis=1)
+
+
 def _result(transform: Transform, parameter: str) -> SelfNormalizing:
-    x, w, f, slope = _samples(transform, ORDER + 12)
-    residuals = {"Q(1)": float(np.sum(w * f * f)) - 1, "C(0)": float(np.sum(w * f)) ** 2}
+    (fine, size), (coarse, _) = (_moments(transform, order) for order in (ORDER + 12, ORDER - 6))
+    if (np.abs(fine - coarse) > AGREEMENT * size).any():
+        raise unresolved(transform, 1.0)
+    mean, second, cross, linear, energy = map(float, fine)
+    residuals = {"Q(1)": second - 1, "C(0)": mean**2}
     worst = max(residuals, key=lambda name: abs(residuals[name]))
     if not abs(residuals[worst]) <= _TOLERANCE:
         raise NumericalError(
@@ -220,8 +231,8 @@ def _result(transform: Transform, parameter: str) -> SelfNormalizing:
     return SelfNormalizing(
         transform,
         parameter,
-        q_slope=float(np.sum(w * f * slope * x)),
-        c_slope=float(np.sum(w * f * x)) ** 2,
-        c_slope_at_1=float(np.sum(w * slope**2)),
+        q_slope=cross,
+        c_slope=linear**2,
+        c_slope_at_1=energy,
         residuals=residuals,
     )
