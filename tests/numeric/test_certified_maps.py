@@ -86,9 +86,55 @@ def test_refusals():
         certified_q("tanh", float("nan"))
     with pytest.raises(ActivationError, match="infinite"):
         certified_curvature("relu")
+    with pytest.raises(NumericalError, match="rectangles"):
+        certified_c("tanh", "0.9995")
+    with pytest.raises(ArgumentError, match="up to 1000000"):
+        certified_dq("tanh", 1e7)
+    with pytest.raises(ArgumentError, match="not a finite number"):
+        certified_q("tanh", True)
     with pytest.raises(NumericalError, match="near to 1"):
         certified_c("relu", "0.9999999")
     with pytest.raises(NumericalError, match="could not be proved"):
         certified_q("tanh", arb(1, 1e-5), digits=20)
     with pytest.raises(ActivationError, match="callable"):
         certified_q(qc.Activation.from_callable(lambda u: u * u, name="mine"))
+
+
+PLAIN = {"input_scale": 1, "input_shift": 0, "output_shift": 0, "output_scale": 1}
+
+
+def test_constants_carry_their_activation():
+    shaping = qc.dks(qc.zoo.mlp(100, activation="leaky_relu"), zeta=1.5)
+    certificate = certify(shaping.solutions["leaky_relu"], 30)
+    assert certified_q("leaky_relu", 1, certificate.constants, 20).contains(1)
+    assert certified_dc("leaky_relu", 1, transform=certificate.constants, digits=20).overlaps(
+        certificate.targets["C'(1)"]
+    )
+    # The name takes the slope of the transform.
+    assert abs(certified_q("leaky_relu", 1, shaping["leaky_relu"]) - 1) < 1e-14
+    with pytest.raises(ArgumentError, match="negative_slope"):
+        certified_q(activation("leaky_relu", negative_slope=0.1), 1, certificate.constants)
+    with pytest.raises(ArgumentError, match="not of"):
+        certified_q(activation("leaky_relu", negative_slope=0.1), 1, shaping["leaky_relu"])
+    with pytest.raises(ArgumentError, match="tanh has none"):
+        certified_q("tanh", 1, certificate.constants)
+    with pytest.raises(ArgumentError, match="not of"):
+        certified_q("tanh", 1, Transform(activation("swish")))
+
+
+@pytest.mark.parametrize(
+    ("constants", "match"),
+    [
+        ({"input_scale": 0}, "it is zero"),
+        ({"output_scale": 0}, "it is zero"),
+        ({"input_shift": arb("nan")}, "not a finite number"),
+        ({"input_scal": 1}, "no constant"),
+    ],
+)
+def test_bad_constants(constants, match):
+    with pytest.raises(ArgumentError, match=match):
+        certified_q("relu", 1, {**PLAIN, **constants})
+    with pytest.raises(ArgumentError, match="must hold"):
+        certified_q("relu", 1, {"input_scale": 1})
+    with pytest.raises(NumericalError, match="holds zero"):
+        certified_q("relu", 1, {**PLAIN, "input_scale": arb(0, 1)})

@@ -15,7 +15,7 @@ import qcmap as qc
 from qcmap.activations import CATALOGUE, Activation, activation
 from qcmap.errors import ActivationError, ArgumentError, NumericalError
 from qcmap.numeric import Transform, certified_inverse, certify, certify_shaping, solve, tat
-from qcmap.numeric.proofs._ball_integrals import moments, tail
+from qcmap.numeric.proofs._ball_integrals import moments, pieces_in, tail, window
 from qcmap.numeric.proofs._ball_series import smooth_activation
 from qcmap.numeric.proofs._balls import ball_activation
 from qcmap.numeric.proofs._decimals import decimal, fraction, proved_digits
@@ -107,6 +107,58 @@ def test_tailored(name, how):
     assert set(certificate.residuals) == set(solution.targets)
 
 
+@pytest.mark.parametrize(("name", "zeta"), [("tanh", 1.0003), ("softplus", 1.0001)])
+def test_nearly_dependent_conditions(name, zeta):
+    """A thousand layers with zeta near 1: psi - 1 is 1e-7 or so, and the steps of the test are long."""
+    certificate = certify_shaping(qc.dks(qc.zoo.mlp(1000, activation=name), zeta=zeta), 30)[name]
+    assert certificate.verify()
+    values = [MP.mpf(certificate.decimals[constant]) for constant in NAMES]
+    q, dq, c0, dc1 = oracles.conditions(FORMULAS[name], *values)
+    psi = MP60.power(MP60.mpf(zeta), MP60.mpf(1) / 1000)
+    # Thirty digits of constants up to 1e4 or so.
+    assert abs(q - 1) < 1e-18
+    assert abs(dq - 1) < 1e-18
+    assert c0 < 1e-18
+    assert abs(dc1 - psi) < 1e-18
+
+
+def test_tau_is_the_bound():
+    """Nineteen layers in a row: C''(1) is tau / 19 exactly, and not the float nearest to it."""
+    shaping = tat(qc.zoo.mlp(19, activation="softplus"), tau=0.3)
+    through_tau, through_float = (certify_shaping(shaping, 30, given=given)["softplus"] for given in ("tau", "psi"))
+    exact = Fraction(0.3) / 19
+    with ctx.workprec(200):
+        assert through_tau.targets["C''(1)"].contains(arb(fmpq(exact.numerator, exact.denominator)))
+        assert not through_float.targets["C''(1)"].overlaps(through_tau.targets["C''(1)"])
+    assert through_tau.decimals != through_float.decimals
+    assert (through_tau.sources["C''(1)"], through_float.sources["C''(1)"]) == ("given", "float")
+    assert certify_shaping(shaping, 30)["softplus"].decimals == through_tau.decimals
+
+
+def test_what_is_held():
+    solution = qc.dks(qc.zoo.mlp(100, activation="swish"), zeta=1.5, q_slope="minimise").solutions["swish"]
+    certificate = certify(solution, 20)
+    assert certificate.held == ("input_shift",)
+    assert "input_shift held" in repr(certificate)
+    assert certificate.to_dict()["held"] == ["input_shift"]
+    assert "smallest Q'(1)" in certificate.method
+    leaky = certify(tat(qc.zoo.mlp(9, activation="leaky_relu"), eta=0.5).solutions["leaky_relu"], 20)
+    assert leaky.sources["C(0)"] == "float"
+    assert certify(shaping("tanh").solutions["tanh"], 20).held == ()
+
+
+def test_a_kink_at_the_end_of_the_window():
+    """The window is widened if the kink's ball meets its end; the continued piece beyond would not be bounded."""
+    act = ball_activation(activation("relu"))
+    with ctx.workprec(60):
+        a, b = arb(1), arb(-window(60), 1e-3)
+        with pytest.raises(NumericalError, match="end of the window"):
+            pieces_in(act, a, b, window(60))
+        mean = moments(act, a, b, [(1, 0, 0, 0)])[1, 0, 0, 0]
+        t = MP.mpf(float(window(60)))
+        assert mean.contains(arb(MP.nstr(MP.npdf(t) - t * MP.erfc(t / MP.sqrt(2)) / 2, 30)))
+
+
 def test_wrong_constants_are_refused():
     solution = shaping("tanh").solutions["tanh"]
     for constant in NAMES:
@@ -155,6 +207,17 @@ def test_what_a_certificate_refuses():
         certify(solution, psi=arb("1.2"))
     with pytest.raises(NumericalError, match="not known well enough"):
         certify(solution, 30, psi=arb(solution.psi, 1e-12))
+    for digits in ("a", -5):
+        with pytest.raises(ArgumentError, match="digits"):
+            certified_inverse(qc.maximal_slope(qc.zoo.mlp(3)), "1.1", digits)
+    with pytest.raises(ArgumentError, match="maximal_slope"):
+        certified_inverse(qc.zoo.mlp(3), "1.1")
+    with pytest.raises(ArgumentError, match="spacing of floats"):
+        certified_inverse(qc.maximal_slope(qc.zoo.mlp(3)), 1 + Fraction(1, 10**300))
+    with pytest.raises(ArgumentError, match="result of dks or tat"):
+        certify_shaping(qc.zoo.mlp(3))
+    with pytest.raises(ArgumentError, match="solution"):
+        certify("tanh")
     with pytest.raises(ArgumentError, match="given"):
         certify_shaping(shaping("tanh"), given="tau")
     own = Activation.from_callable(lambda u: u / (1 + abs(u)), kinks=(0.0,), name="mine")

@@ -1,5 +1,7 @@
 """Counts of solutions: proved numbers, boxes that lose one, and the inequalities behind them against mpmath."""
 
+from fractions import Fraction
+
 import pytest
 from flint import arb, ctx
 from hypothesis import given, settings
@@ -58,6 +60,18 @@ def test_a_mirror_pair():
     )
 
 
+def test_a_mirror_pair_in_uneven_boxes():
+    """The half that is searched is the longer one, and only what lies in the box counts."""
+    (a, b) = 0.0904379, 0.5601067
+    assert near(count_solutions("tanh", PSI, scale=(0, 0.25), shift=(-0.1, 2)), ((a, b),))
+    assert near(count_solutions("tanh", PSI, scale=(0, 0.25), shift=(-2, 0.1)), ((a, -b),))
+    assert count_solutions("tanh", PSI, scale=(0, 0.25), shift=(-0.4, 0.5)).infeasible
+
+
+def test_any_exact_psi():
+    assert count_solutions("softplus", Fraction(3, 2), scale=(0.5, 0.6), shift=(1, 1.1)).infeasible
+
+
 def test_with_a_kink():
     count = count_solutions("selu", PSI, scale=(0.07, 0.11), shift=(-0.4, -0.15))
     transform = solve(activation("selu"), float(PSI)).transform
@@ -74,6 +88,17 @@ def test_refusals():
         count_solutions("swish", 1.0)
     with pytest.raises(ArgumentError, match="box"):
         count_solutions("swish", 1.1, scale=(2, 1))
+    for bad in (3, 0, ("a", 3)):
+        with pytest.raises(ArgumentError, match="two ends"):
+            count_solutions("swish", 1.1, scale=bad)
+    with pytest.raises(ArgumentError, match="two ends"):
+        count_solutions("swish", 1.1, shift=6)
+    with pytest.raises(ArgumentError, match="psi"):
+        count_solutions("swish", "abc")
+    with pytest.raises(NumericalError, match="more than 5 cells"):
+        count_solutions("swish", 1.1, most_cells=5)
+    with pytest.raises(ArgumentError, match="most_cells"):
+        count_solutions("swish", 1.1, most_cells=0)
     with pytest.raises(ArgumentError, match="smooth down to 0"):
         count_solutions("selu", 1.1, scale=(0, 1))
     with pytest.raises(ArgumentError, match="input_shift / input_scale"):

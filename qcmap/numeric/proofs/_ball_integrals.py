@@ -127,23 +127,41 @@ def window(bits: int) -> arb:
     return arb(math.ceil(math.sqrt(2 * (bits + 8) * math.log(2))))
 
 
+def decided_window(act: BallActivation, a: arb, b: arb, bits: int) -> arb:
+    """A window at least as wide as `window`'s, whose ends meet no kink's ball if a few trials find one."""
+    reach, kinks = window(bits), [(kink - b) / a for kink in act.kinks]
+    for _ in range(4):
+        if not any(kink.overlaps(end) for kink in kinks for end in (reach, -reach)):
+            break
+        reach = reach + 1
+    return reach
+
+
 def pieces_in(act: BallActivation, a: arb, b: arb, reach: arb) -> list[tuple[arb, arb, Jet]]:
     """Panels of [-reach, reach] in x, each with the jet of the piece of phi that holds there; a > 0.
 
     The kinks (k - b) / a are balls. Each holds the true kink, and the pieces to its sides continue beyond it, so an
-    integral up to such a ball and one from it enclose the true ones.
+    integral up to such a ball and one from it enclose the true ones. That needs each kink to be known to lie inside or
+    outside: beyond the window a continued piece is not phi, and the bounds of tails say nothing about it.
+
+    Raises
+    ------
+    NumericalError
+        If the ball of a kink meets an end of the window.
     """
     inside: list[tuple[arb, Jet]] = []
     jet = act.pieces[0]
     for kink, following in zip(act.kinks, act.pieces[1:], strict=True):
         at = (kink - b) / a
-        if at < reach:
-            if at <= -reach:
-                jet = following
-            else:
-                inside.append((at, following))
-        elif not at >= reach:
+        if at <= -reach:
+            jet = following
+        elif at > -reach and at < reach:
             inside.append((at, following))
+        elif not at >= reach:
+            raise NumericalError(
+                act.name, f"the ball of its kink at x = {at.str(10)} meets an end of the window of integration",
+                "give narrower constants, or ask for other digits",
+            )  # fmt: skip
     panels: list[tuple[arb, arb, Jet]] = []
     left = -reach
     for at, following in [*inside, (reach, jet)]:
@@ -166,7 +184,7 @@ def moments(act: BallActivation, a: arb, b: arb, wanted: Sequence[Monomial]) -> 
     phi'' is the function between the kinks; the delta functions at jumps of phi' are not part of it.
     """
     bits = ctx.prec
-    reach = window(bits)
+    reach = decided_window(act, a, b, bits)
     tolerance = arb(2) ** (-bits)
 
     def integrand(jet: Jet) -> Integrand:

@@ -12,6 +12,7 @@ last are one matrix for all rectangles of one shape, and a rectangle costs a pro
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from flint import acb, arb, arb_mat, ctx
@@ -23,6 +24,7 @@ from qcmap.numeric.proofs._balls import BallActivation, Jet
 _ELLIPSES = (6.0, 4.0, 2.8, 2.0, 1.5)
 _SMALLEST_SINE = 0.005
 _HALVINGS = 4
+_MOST_RECTANGLES = 60_000
 
 Line = tuple[arb, arb]
 """Scale and shift of an argument."""
@@ -47,7 +49,8 @@ def correlated(act: BallActivation, order: int, c: arb, first: Line, second: Lin
     Raises
     ------
     NumericalError
-        If c is not 1 or -1 and s is below 0.005 (too many rectangles would be needed), or an integral is not resolved.
+        If c is not 1 or -1 and so near that s is below 0.005 or too many rectangles would be needed, or an integral is
+        not resolved.
     """
     (a1, b1), (a2, b2) = first, second
     if c == 1 or c == -1:
@@ -69,6 +72,8 @@ def correlated(act: BallActivation, order: int, c: arb, first: Line, second: Lin
         if inside.is_finite() and inside.rad() < most:
             break
         width = width / 2
+        if inside.is_finite() and _rectangles(width) > _MOST_RECTANGLES:
+            break
     if not inside.is_finite():
         raise NumericalError(act.name, "a two-dimensional integral cannot be enclosed", "use smaller q values")
     return inside + outside
@@ -102,8 +107,20 @@ def _panels(act: BallActivation, order: int, sine: arb, line: Line, half: arb, c
     return found
 
 
+def _rectangles(half: arb) -> int:
+    """About how many rectangles of this half-width cover the square window."""
+    return math.ceil(float((window(ctx.prec) / half).upper())) ** 2
+
+
 def _tensor(act: BallActivation, order: int, c: arb, sine: arb, first: Line, second: Line, half: arb) -> arb:
     """The integral over the square window, with rectangles of half-width at most ``half``."""
+    if _rectangles(half) > _MOST_RECTANGLES:
+        raise NumericalError(
+            act.name,
+            f"its C map at c = {float(c):.8g}, near to 1 or -1, would take {_rectangles(half)} rectangles, more than"
+            f" {_MOST_RECTANGLES}",
+            "use c = 1 or -1 itself, a c further from them, or fewer digits",
+        )
     count = int(0.28 * ctx.prec) + 10
     sides1, sides2 = (_panels(act, order, sine, line, half, count) for line in (first, second))
     rule, bend = legendre(count, ctx.prec), c / sine**2

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from flint import arb, arb_series, ctx, fmpq
 
 from qcmap.errors import ArchitectureError, ArgumentError, NumericalError
+from qcmap.numeric.proofs._arguments import whole_digits
 from qcmap.numeric.proofs._certify import Certificate, certify
 
 if TYPE_CHECKING:
@@ -34,11 +36,18 @@ def certified_inverse(mu: MaximalSlope, zeta: float | str | Fraction, digits: in
     Raises
     ------
     ArgumentError
-        Unless zeta is a finite number above 1.
+        Unless zeta is a finite number above 1, mu a maximal slope, and digits a whole number of at least 1.
     ArchitectureError
         If the share of a sum is a symbol or an irrational number.
     """
+    from qcmap.symbolic import MaximalSlope
+
+    if not isinstance(mu, MaximalSlope):
+        raise ArgumentError("mu", f"it is of type {type(mu).__name__}", "give qc.maximal_slope(architecture)")
+    whole_digits(digits)
     target = _fraction(zeta)
+    if float(target) == 1:
+        raise ArgumentError("zeta", "zeta - 1 is below the spacing of floats, 2e-16", "use a larger zeta")
     polynomials = [candidate.polynomial for candidate in mu.candidates]
     guess = mu.inverse(float(target))
     for guard in (40, 120, 400):
@@ -121,21 +130,57 @@ def certify_shaping(shaping: Shaping, digits: int = 50, *, given: str = "zeta") 
     Parameters
     ----------
     given
-        ``"zeta"``: psi is the exact root of mu(psi) = zeta, enclosed by `certified_inverse`, zeta being the
-        float of the shaping. ``"psi"``: psi is the float of the shaping. It is ignored for `tat`,
-        whose targets are exact.
+        ``"zeta"``: the global bound is exact, the float of the shaping: psi is the root of mu(psi) = zeta, enclosed by
+        `certified_inverse`; for `tat`, as for ``"tau"``, C''(1) is tau over the exact coefficient of
+        `maximal_curvature`. ``"psi"``: the targets are the floats of the solutions. C(0) of leaky relus from eta always
+        is one: it was found by floating point (``Certificate.sources`` says so).
 
     Raises
     ------
+    ArchitectureError
+        If the coefficient is irrational.
     ArgumentError, ActivationError, NumericalError
         As `certify` and `certified_inverse` do.
     """
-    if given not in ("zeta", "psi"):
-        raise ArgumentError("given", f"it is 'zeta' or 'psi', not {given!r}", "say which number was chosen")
+    from qcmap.numeric.shaping._shaping import Shaping
+
+    if not isinstance(shaping, Shaping):
+        raise ArgumentError("shaping", f"it is of type {type(shaping).__name__}", "give a result of dks or tat")
+    allowed = ("zeta", "tau", "psi") if shaping.method == "tat" else ("zeta", "psi")
+    if given not in allowed:
+        raise ArgumentError(
+            "given", f"it is one of {', '.join(allowed)} for {shaping.method}, not {given!r}", "say which was chosen"
+        )
+    whole_digits(digits)
     psi: arb | None = None
     if given == "zeta" and shaping.method == "dks" and shaping.zeta is not None and shaping.psi is not None:
         from qcmap.symbolic import maximal_slope
 
         psi = certified_inverse(maximal_slope(shaping.architecture), shaping.zeta, digits + 10)
+    kappa = _local_curvature(shaping) if given != "psi" and shaping.tau is not None else None
     rows = {**shaping.solutions, **shaping.by_node}
-    return {name: certify(solution, digits, psi=psi) for name, solution in rows.items()}
+    return {
+        name: certify(solution, digits, psi=psi, curvature=kappa if "C''(1)" in solution.targets else None)
+        for name, solution in rows.items()
+    }
+
+
+def _local_curvature(shaping: Shaping) -> Fraction:
+    """tau over the largest curvature in units of the local one, as in `tat`."""
+    from qcmap.architecture import Architecture, Nonlinear, Scale
+    from qcmap.symbolic import maximal_curvature
+
+    arch = shaping.architecture
+    smooth = {name for name, solution in shaping.solutions.items() if "C''(1)" in solution.targets}
+    nodes = tuple(
+        replace(node, op=Scale(1.0)) if isinstance(node.op, Nonlinear) and node.op.name not in smooth else node
+        for node in arch.nodes
+    )
+    coefficient = maximal_curvature(Architecture(arch.name, nodes, arch.outputs)).coefficient
+    if not coefficient.is_Rational:
+        raise ArchitectureError(
+            arch.name, f"its largest curvature, {coefficient} times the local one, is not a rational multiple",
+            'give weights whose squares are rational, or certify with given="psi"',
+        )  # fmt: skip
+    numerator, denominator = coefficient.as_numer_denom()
+    return Fraction(shaping.tau or 0) * Fraction(int(denominator), int(numerator))

@@ -4,92 +4,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from fractions import Fraction
+from typing import TYPE_CHECKING, NamedTuple
 
 from flint import arb, ctx, fmpq
 
 from qcmap.errors import ActivationError, ArgumentError, NumericalError
+from qcmap.numeric.proofs._arguments import real, whole_digits
 from qcmap.numeric.proofs._balls import BallActivation, ball_activation, two_lines
+from qcmap.numeric.proofs._certificate import BITS, Certificate
 from qcmap.numeric.proofs._decimals import decimal, proved_digits
-from qcmap.numeric.proofs._shaping_system import NAMES, System, krawczyk, residuals
+from qcmap.numeric.proofs._shaping_system import NAMES, Centre, System, residuals
 
 if TYPE_CHECKING:
     from qcmap.numeric.shaping._shaping import Solution
 
-_BITS = math.log2(10)
 _GUARDS = (40, 80, 160, 320)
 _FARTHEST = 1e-6
+_WIDENINGS = (12, 36, 60, 80)
 
 
-@dataclass(frozen=True)
-class Certificate:
-    """What is proved about the constants of one activation.
-
-    Attributes
-    ----------
-    activation, parameters
-        The activation.
-    targets
-        The conditions and their targets as balls; exact numbers have radius 0.
-    constants
-        Balls that hold the true constants, ``negative_slope`` among them where it is an unknown.
-    decimals
-        The same, rightly rounded to ``digits`` significant digits.
-    digits
-        Significant digits proved, of every constant.
-    residuals
-        For each condition a ball that holds the difference from its target at the enclosed constants; it contains 0.
-    unique_within
-        Half the width, for each unknown, of a box around the constants that holds no other solution. Empty for closed
-        forms.
-    float_errors
-        Upper bounds of the distance of the given float constants from the true ones.
-    method
-        The proof, in words.
-    """
-
-    activation: str
-    parameters: Mapping[str, float]
-    targets: Mapping[str, arb]
-    constants: Mapping[str, arb]
-    decimals: Mapping[str, str]
-    digits: int
-    residuals: Mapping[str, arb]
-    unique_within: Mapping[str, float]
-    float_errors: Mapping[str, float]
-    method: str
-    _ball: BallActivation = field(repr=False, compare=False)
-
-    def verify(self) -> bool:
-        """Enclose the residuals once more with flint's own integrator, which shares no quadrature with the proof."""
-        from qcmap.numeric.proofs._verify import enclosed_again
-
-        with ctx.workprec(round(self.digits * _BITS) + 40):
-            again = enclosed_again(self._ball, [self.constants[name] for name in NAMES], self.targets)
-        return all(ball.contains(0) for ball in again.values())
-
-    def to_dict(self) -> dict[str, Any]:
-        """The certificate as plain data; balls as text with their radius."""
-        return {
-            "activation": self.activation,
-            "parameters": dict(self.parameters),
-            "targets": {name: ball.str(self.digits, more=True) for name, ball in self.targets.items()},
-            "constants": dict(self.decimals),
-            "enclosures": {name: ball.str(self.digits + 5, more=True) for name, ball in self.constants.items()},
-            "digits": self.digits,
-            "residuals": {name: ball.str(3) for name, ball in self.residuals.items()},
-            "unique_within": dict(self.unique_within),
-            "float_errors": dict(self.float_errors),
-            "method": self.method,
-        }
-
-    def __repr__(self) -> str:
-        shown = ", ".join(f"{name}={float(ball):.8g}" for name, ball in self.constants.items())
-        return f"<certificate for {self.activation}: {self.digits} digits of {shown}>"
-
-
-def certify(solution: Solution, digits: int = 50, *, psi: arb | fmpq | None = None) -> Certificate:
+def certify(
+    solution: Solution,
+    digits: int = 50,
+    *,
+    psi: float | Fraction | arb | fmpq | None = None,
+    curvature: float | Fraction | arb | fmpq | None = None,
+) -> Certificate:
     """Prove that the constants of a solution exist and are unique nearby, and enclose them.
 
     The float solution is refined by Newton's method in high precision; Krawczyk's test then proves that a small box
@@ -104,22 +45,30 @@ def certify(solution: Solution, digits: int = 50, *, psi: arb | fmpq | None = No
     psi
         The target of C'(1), if it is not the float of the solution but a number known better: a ball from
         `certified_inverse`, or a fraction.
+    curvature
+        The target of C''(1), likewise (`tat` with tau).
 
     Raises
     ------
     ArgumentError
-        If digits is not a whole number of at least 1, psi is not near the solution's, or Q(1) = 1 is not a condition.
+        If digits is not a whole number of at least 1, psi or curvature is not near the solution's, or Q(1) = 1 is not a
+        condition.
     ActivationError
         If the activation has no formula, or one that cannot be bounded.
     NumericalError
         If the constants are not near a solution, or nothing can be proved: the solution is degenerate.
     """
-    if isinstance(digits, bool) or not isinstance(digits, int) or digits < 1:
-        raise ArgumentError("digits", f"it is a whole number of at least 1, not {digits!r}", "ask for 50")
+    from qcmap.numeric.shaping._shaping import Solution
+
+    whole_digits(digits)
+    if not isinstance(solution, Solution):
+        raise ArgumentError(
+            "solution", f"it is of type {type(solution).__name__}", "give one of a shaping's solutions, or of solve"
+        )
     act = solution.transform.activation
     for guard in _GUARDS:
-        with ctx.workprec(round(digits * _BITS) + guard):
-            targets = _targets(solution, psi)
+        with ctx.workprec(round(digits * BITS) + guard):
+            targets = _targets(solution, psi, curvature)
             if max(ball.rad() for ball in targets.values()) > arb(10) ** -digits:
                 break
             if act.free_slope and solution.transform.input_shift == 0:
@@ -128,7 +77,7 @@ def certify(solution: Solution, digits: int = 50, *, psi: arb | fmpq | None = No
                 found = _proved(solution, ball_activation(act), targets)
             if found is None:
                 continue
-            certificate = _written(solution, targets, digits, *found)
+            certificate = _written(solution, targets, digits, found, _sources(targets, psi, curvature))
             if certificate is not None:
                 return certificate
     raise NumericalError(
@@ -139,20 +88,46 @@ def certify(solution: Solution, digits: int = 50, *, psi: arb | fmpq | None = No
     )
 
 
-def _targets(solution: Solution, psi: arb | fmpq | None) -> dict[str, arb]:
+_Given = float | Fraction | arb | fmpq | None
+_EXACT = {"Q(1)": 1, "Q'(1)": 1, "C(0)": 0, "C'(1)": 1}
+
+
+def _targets(solution: Solution, psi: _Given, curvature: _Given) -> dict[str, arb]:
     known = ("Q(1)", "Q'(1)", "C(0)", "C'(1)", "C''(1)")
     targets = {name: arb(solution.targets[name]) for name in known if name in solution.targets}
-    if psi is not None:
-        given, own = arb(psi), targets.get("C'(1)")
-        if own is None or not abs(given - own) < 1e-8:
-            raise ArgumentError("psi", f"the solution was made for C'(1) = {own}, not {given}", "give the psi it has")
-        targets["C'(1)"] = given
+    for name, condition, number in (("psi", "C'(1)", psi), ("curvature", "C''(1)", curvature)):
+        if number is None:
+            continue
+        given, own = real(name, number), targets.get(condition)
+        if own is None or not abs(given - own) < 1e-8 * own:
+            raise ArgumentError(
+                name, f"the solution was made for {condition} = {solution.targets.get(condition)}, not {number}",
+                f"give the {name} it has",
+            )  # fmt: skip
+        targets[condition] = given
     if not targets.get("Q(1)", arb(0)) == 1:
         raise ArgumentError("solution", "Q(1) = 1 is not among its conditions", "use a solution of dks or tat")
     return targets
 
 
-Found = tuple[dict[str, arb], dict[str, float], BallActivation, str]
+def _sources(targets: Mapping[str, arb], psi: _Given, curvature: _Given) -> dict[str, str]:
+    given = {"C'(1)": psi, "C''(1)": curvature}
+    return {
+        name: "given" if given.get(name) is not None
+        else "exact" if name in _EXACT and bool(ball == _EXACT[name])
+        else "float"
+        for name, ball in targets.items()
+    }  # fmt: skip
+
+
+class Found(NamedTuple):
+    """What a proof gives."""
+
+    constants: dict[str, arb]
+    unique: dict[str, float]
+    act: BallActivation
+    method: str
+    held: tuple[str, ...]
 
 
 def _closed_form(solution: Solution, targets: dict[str, arb]) -> Found | None:
@@ -178,7 +153,8 @@ def _closed_form(solution: Solution, targets: dict[str, arb]) -> Found | None:
         "output_scale": 1 / (second - (mean**2 if centred else 0)).sqrt(),
         "negative_slope": slope,
     }
-    return constants, {}, two_lines("leaky_relu", slope, arb(1)), "closed form"
+    held = ("input_scale", "input_shift")
+    return Found(constants, {}, two_lines("leaky_relu", slope, arb(1)), "closed form", held)
 
 
 def _proved(solution: Solution, act: BallActivation, targets: dict[str, arb]) -> Found | None:
@@ -198,20 +174,37 @@ def _proved(solution: Solution, act: BallActivation, targets: dict[str, arb]) ->
     system = System(act, targets, held)
     point = _newton(system, [start[k] for k in system.free], solution)
     units = _units(system.constants(point))
-    for power in (12, 24, 36):
-        radii = [units[k] * arb(2) ** (power + 8 - ctx.prec) for k in system.free]
-        tight = krawczyk(system, point, radii)
+    centre = Centre.of(system, point)
+    if centre is None:
+        return None
+    # The test needs a box wider than the steps, which are long where the conditions are nearly dependent.
+    for power in _WIDENINGS:
+        radii = [
+            2 * step + units[k] * arb(2) ** (power + 8 - ctx.prec)
+            for step, k in zip(centre.steps, system.free, strict=True)
+        ]
+        tight = centre.test(radii)
         if tight is not None:
             break
     else:
         return None
-    widths, box = _unique(system, point, units)
+    widths = _unique(system, point, units) or [math.nextafter(float(r.lower()), 0) for r in radii]
     constants: dict[str, arb] = dict(zip(NAMES, system.constants(tight), strict=True))
-    if box is None:
-        widths = [float(r) for r in radii]
     unique = {NAMES[k]: width for k, width in zip(system.free, widths, strict=True)}
     unknowns = ", ".join(NAMES[k] for k in system.free)
-    return constants, unique, act, f"Krawczyk's test in ({unknowns})"
+    method = f"Krawczyk's test in ({unknowns})" + _method_of_held(act, held, solution)
+    return Found(constants, unique, act, method, tuple(NAMES[k] for k in held))
+
+
+def _method_of_held(act: BallActivation, held: Mapping[int, arb], solution: Solution) -> str:
+    if not held:
+        return ""
+    if solution.transform.activation.homogeneity is not None:
+        return "; input_shift is held, it only sets the unit of input_scale"
+    return (
+        "; input_shift is held at the float of the solution, nothing is proved about other shifts, nor that it is the"
+        f" one of the smallest Q'(1) of {act.name}"
+    )
 
 
 def _units(constants: list[arb]) -> list[arb]:
@@ -253,14 +246,15 @@ def _degenerate(solution: Solution) -> NumericalError:
     )
 
 
-def _unique(system: System, point: list[arb], units: list[arb]) -> tuple[list[float], bool | None]:
-    """A box, as wide as a few trials find, in which the zero is the only one."""
+def _unique(system: System, point: list[arb], units: list[arb]) -> list[float] | None:
+    """Half the widths of a box, as wide as a few trials find, in which the zero is the only one."""
     with ctx.workprec(128):
-        for power in range(-3, -17, -1):
+        centre = Centre.of(system, [x.mid() for x in point])
+        for power in range(-3, -17, -1) if centre else ():
             radii = [units[k] * arb(10) ** power for k in system.free]
-            if krawczyk(system, [x.mid() for x in point], radii) is not None:
-                return [math.nextafter(float(r.lower()), 0) for r in radii], True
-    return [], None
+            if centre is not None and centre.test(radii) is not None:
+                return [math.nextafter(float(r.lower()), 0) for r in radii]
+    return None
 
 
 def _above(size: arb) -> float:
@@ -269,14 +263,9 @@ def _above(size: arb) -> float:
 
 
 def _written(
-    solution: Solution,
-    targets: dict[str, arb],
-    digits: int,
-    constants: dict[str, arb],
-    unique: dict[str, float],
-    act: BallActivation,
-    method: str,
+    solution: Solution, targets: dict[str, arb], digits: int, found: Found, sources: dict[str, str]
 ) -> Certificate | None:
+    constants, act = found.constants, found.act
     if min(map(proved_digits, constants.values())) < digits:
         return None
     decimals = {name: decimal(ball, digits) for name, ball in constants.items()}
@@ -299,8 +288,10 @@ def _written(
         decimals={name: text for name, text in decimals.items() if text is not None},
         digits=digits,
         residuals=checked,
-        unique_within=unique,
+        unique_within=found.unique,
         float_errors=errors,
-        method=method,
+        method=found.method,
+        held=found.held,
+        sources=sources,
         _ball=act,
     )

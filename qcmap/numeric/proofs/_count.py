@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import pairwise
-from typing import Any
 
 from flint import arb, ctx, fmpq
 
 from qcmap.activations import Activation, activation
 from qcmap.errors import ArgumentError, NumericalError
+from qcmap.numeric.proofs._arguments import pair, real
 from qcmap.numeric.proofs._ball_series import smooth_activation
 from qcmap.numeric.proofs._balls import BallActivation, ball_activation
 from qcmap.numeric.proofs._count_moments import Cell, Taylor
+from qcmap.numeric.proofs._count_result import Count
 from qcmap.numeric.proofs._count_smooth import SmoothCells
 
 _PRECISION = 110
@@ -22,71 +24,17 @@ _COARSE, _FINE = 6, 9
 _SMOOTH_SHARE, _SMOOTH_MOST = 0.16, 0.5
 """Up to this share of phi's own length the series in `_count_smooth` are short enough."""
 _LOWEST_WITH_KINKS = 0.05
-_MOST_CELLS = 200_000
 _INFLATION = 1.5
 _CLOSE = 0.2
 
 
-@dataclass(frozen=True)
-class Count:
-    """The solutions (input_scale, input_shift) of Q'(1) = 1 and C'(1) = psi in a box, all of them.
-
-    Attributes
-    ----------
-    activation
-        Its name.
-    psi
-        The target of C'(1), a ball.
-    scale, shift
-        The box: input_scale in ``scale`` (open at 0 where it starts there), input_shift in ``shift``.
-    solutions
-        Balls (input_scale, input_shift), each with exactly one solution, ordered by input_scale.
-    cells
-        How many cells the proof has.
-    """
-
-    activation: str
-    psi: arb
-    scale: tuple[float, float]
-    shift: tuple[float, float]
-    solutions: tuple[tuple[arb, arb], ...]
-    cells: int
-
-    @property
-    def count(self) -> int:
-        """The number of solutions in the box."""
-        return len(self.solutions)
-
-    @property
-    def infeasible(self) -> bool:
-        """Whether the box is proved to hold no solution."""
-        return not self.solutions
-
-    def to_dict(self) -> dict[str, Any]:
-        """The result as plain data."""
-        return {
-            "activation": self.activation,
-            "psi": self.psi.str(20),
-            "input_scale": list(self.scale),
-            "input_shift": list(self.shift),
-            "count": self.count,
-            "solutions": [[a.str(15), b.str(15)] for a, b in self.solutions],
-            "cells": self.cells,
-        }
-
-    def __repr__(self) -> str:
-        opening = "(" if self.scale[0] == 0 else "["
-        box = f"{opening}{self.scale[0]:g}, {self.scale[1]:g}] x [{self.shift[0]:g}, {self.shift[1]:g}]"
-        plural = "" if self.count == 1 else "s"
-        return f"<{self.activation}, C'(1) = {float(self.psi):.10g}: {self.count} solution{plural} in {box}, proved>"
-
-
 def count_solutions(
     act: Activation | str,
-    psi: float | arb | fmpq,
+    psi: float | str | Fraction | arb | fmpq,
     *,
     scale: tuple[float, float] | None = None,
     shift: tuple[float, float] = (-6.0, 6.0),
+    most_cells: int = 20_000,
 ) -> Count:
     """Prove how many (input_scale, input_shift) of a box meet Q'(1) = 1 and C'(1) = psi.
 
@@ -100,38 +48,49 @@ def count_solutions(
         down to 0 can be excluded too, and [0.05, 3] for others: near a kink there may be solutions at every scale.
     shift
         The ends of input_shift.
+    most_cells
+        The budget; a cell takes 5 to 50 milliseconds.
 
     Raises
     ------
     ArgumentError
-        If psi is not above 1, the box is empty, or it reaches 0 for an activation that is not smooth; and for functions
-        that are linear on either side of zero, whose equations depend on input_shift / input_scale alone.
+        If psi is not a number above 1, the box is empty, or it reaches 0 for an activation that is not smooth; and
+        for functions that are linear on either side of zero, whose equations depend on input_shift / input_scale alone.
     ActivationError
         If the activation has no formula, or one that cannot be bounded.
     NumericalError
-        If cells remain undecided: a solution on the edge of the box, a double one, or a curve of solutions.
+        If the cells are too many, or remain undecided: a solution on the edge of the box, a double one, or a curve of
+        solutions.
     """
     act = activation(act)
-    target = arb(psi)
-    if not (target.is_finite() and target > 1):
+    with ctx.workprec(_PRECISION):
+        target = real("psi", psi)
+    if not target > 1:
         raise ArgumentError("psi", f"C'(1) must be above 1, not {psi}", "use a larger zeta")
+    if isinstance(most_cells, bool) or not isinstance(most_cells, int) or most_cells < 1:
+        raise ArgumentError("most_cells", f"it is a whole number of at least 1, not {most_cells!r}", "give 20000")
     if act.homogeneity is not None and act.kinks:
         raise ArgumentError(
             act.name, "its equations depend on input_shift / input_scale alone", "use `dks`, which has its closed form"
         )
     smooth = smooth_activation(act)
-    low, high = scale or (0.0 if smooth else _LOWEST_WITH_KINKS, 3.0)
-    left, right = shift
+    low, high = pair("scale", scale) if scale is not None else (0.0 if smooth else _LOWEST_WITH_KINKS, 3.0)
+    left, right = pair("shift", shift)
     if not (0 <= low < high < math.inf and -math.inf < left < right < math.inf):
         raise ArgumentError("scale", f"the box is empty or unbounded: {low, high} x {left, right}", "give another box")
     if low == 0 and smooth is None:
         raise ArgumentError("scale", f"{act.name} is not known to be smooth down to 0", "start above 0")
     with ctx.workprec(_PRECISION):
         cut = min(_SMOOTH_MOST, _SMOOTH_SHARE * act.length)
-        helper = SmoothCells(smooth, min(high, cut) + 0.01, max(abs(left), abs(right)) + 0.01) if smooth else None
-        search = _Search(ball_activation(act), target, helper, cut)
-        cells = search.run(_squares(low, high, cut), (left, right))
-        solutions = _inside(act, search.roots, (low, high), shift)
+        farthest = max(abs(left), abs(right))
+        cells_at_zero = SmoothCells(smooth, min(high, cut) + 0.01, farthest + 0.01) if smooth else None
+        search = _Search(ball_activation(act), target, cells_at_zero, cut, most_cells)
+        # If phi is odd or even, (a, b) is a solution where (a, -b) is.
+        mirrored = act.parity is not None and left < 0 < right
+        cells = search.run(_squares(low, high, cut), (0.0, farthest) if mirrored else (left, right))
+        if mirrored:
+            search.mirror()
+        solutions = _inside(act, search.roots, (low, high), (left, right))
     return Count(act.name, target, (low, high), (left, right), solutions, cells)
 
 
@@ -151,8 +110,8 @@ class _Root:
 
 
 class _Search:
-    def __init__(self, act: BallActivation, psi: arb, smooth: SmoothCells | None, cut: float) -> None:
-        self.act, self.psi, self.smooth, self.most = act, psi, smooth, cut * cut
+    def __init__(self, act: BallActivation, psi: arb, smooth: SmoothCells | None, cut: float, most_cells: int) -> None:
+        self.act, self.psi, self.smooth, self.most, self.most_cells = act, psi, smooth, cut * cut, most_cells
         self.roots: list[_Root] = []
 
     def run(self, ends: list[float], shift: tuple[float, float]) -> int:
@@ -162,7 +121,13 @@ class _Search:
         while stack:
             cell = stack.pop()
             seen += 1
-            if seen > _MOST_CELLS or cell.right - cell.left < 1e-10:
+            if seen > self.most_cells:
+                raise NumericalError(
+                    self.act.name,
+                    f"more than {self.most_cells} cells are needed; {len(self.roots)} solutions are proved so far",
+                    "give a smaller box, or more cells with most_cells",
+                )
+            if cell.right - cell.left < 1e-10:
                 raise NumericalError(
                     self.act.name,
                     f"the cell input_scale^2 in [{cell.low:.10g}, {cell.high:.10g}], input_shift in [{cell.left:.10g},"
@@ -209,13 +174,24 @@ class _Search:
 
     def _add(self, root: _Root) -> None:
         s, b = self._refined(root)
+        self._insert(_Root(root.cell, s, b))
+
+    def _insert(self, root: _Root) -> None:
+        s, b = root.s, root.b
         for other in self.roots:
             around_s, around_b = other.cell.ball
             if around_s.contains(s) and around_b.contains(b):
                 return  # the only solution there is the one that is known
             if around_s.overlaps(s) and around_b.overlaps(b):
                 raise NumericalError(self.act.name, "two solutions cannot be told apart", "use another psi")
-        self.roots.append(_Root(root.cell, s, b))
+        self.roots.append(root)
+
+    def mirror(self) -> None:
+        """Add the mirror images (s, -b) of the roots found, unless they are the same root."""
+        for root in tuple(self.roots):
+            s, b = root.s, -root.b
+            cell = Cell(root.cell.low, root.cell.high, -root.cell.right, -root.cell.left)
+            self._insert(_Root(cell, s, b))
 
     def _refined(self, root: _Root) -> tuple[arb, arb]:
         """Narrower balls, by Krawczyk's test on smaller and smaller cells inside the one whose only solution it is."""

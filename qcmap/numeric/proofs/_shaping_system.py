@@ -14,6 +14,7 @@ need no more than h: for F = F(a x + b), integrating by parts,
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from flint import arb, arb_mat
 
@@ -104,16 +105,41 @@ def krawczyk(system: System, centre: Sequence[arb], radii: Sequence[arb]) -> lis
     K = y - C F(y) + (I - C F'(X)) (X - y). If K lies inside X, F has exactly one zero in X, and it lies in K
     (Krawczyk 1969; the map x - C F(x) contracts X into itself, and C is then invertible).
     """
-    size = len(centre)
-    box = [arb(y, r) for y, r in zip(centre, radii, strict=True)]
-    value, middle_slopes = system(centre)
-    try:
-        inverse = arb_mat(size, size, [entry.mid() for entry in middle_slopes.inv().entries()])
-    except ZeroDivisionError:
-        return None
-    _, slopes = system(box)
-    identity = arb_mat(size, size, [int(i == j) for i in range(size) for j in range(size)])
-    around = arb_mat([[x - y] for x, y in zip(box, centre, strict=True)])
-    image = arb_mat([[y] for y in centre]) - inverse * value + (identity - inverse * slopes) * around
-    found = image.entries()
-    return found if all(x.contains_interior(k) for x, k in zip(box, found, strict=True)) else None
+    there = Centre.of(system, centre)
+    return None if there is None else there.test(radii)
+
+
+@dataclass(frozen=True)
+class Centre:
+    """A point y with C, the midpoint of F'(y)^-1, and the step C F(y), for Krawczyk's test in boxes around it."""
+
+    system: System
+    point: Sequence[arb]
+    inverse: arb_mat
+    step: arb_mat
+
+    @staticmethod
+    def of(system: System, point: Sequence[arb]) -> Centre | None:
+        """None where F'(y) is not proved to be invertible."""
+        value, slopes = system(point)
+        try:
+            inverse = arb_mat(len(point), len(point), [entry.mid() for entry in slopes.inv().entries()])
+        except ZeroDivisionError:
+            return None
+        return Centre(system, point, inverse, inverse * value)
+
+    @property
+    def steps(self) -> list[arb]:
+        """Upper bounds of abs(C F(y)); no narrower box can pass the test."""
+        return [abs(entry).upper() for entry in self.step.entries()]
+
+    def test(self, radii: Sequence[arb]) -> list[arb] | None:
+        """As `krawczyk`."""
+        size = len(self.point)
+        box = [arb(y, r) for y, r in zip(self.point, radii, strict=True)]
+        _, slopes = self.system(box)
+        identity = arb_mat(size, size, [int(i == j) for i in range(size) for j in range(size)])
+        around = arb_mat([[x - y] for x, y in zip(box, self.point, strict=True)])
+        image = arb_mat([[y] for y in self.point]) - self.step + (identity - self.inverse * slopes) * around
+        found = image.entries()
+        return found if all(x.contains_interior(k) for x, k in zip(box, found, strict=True)) else None
