@@ -69,14 +69,41 @@ def test_the_fold_of_the_sine():
     assert solve(qc.activation("sin"), branch.high.target - 1e-6).transform.input_scale < branch.high.input_scale
 
 
-@pytest.mark.parametrize("name", ["tanh", "softplus", "bentid"])
-def test_the_edge_of_the_box(name):
-    branch = follow(name, 1.01, 4.0)
+@pytest.mark.parametrize(("name", "high"), [("softplus", 4.0), ("bentid", 4.0), ("tanh", 40.0)])
+def test_the_edge_of_the_box(name, high):
+    """A branch that starts in the standard box goes on in the wide one."""
+    branch = follow(name, 1.05, high)
     assert branch.high.kind == "edge"
-    assert branch.high.input_scale == pytest.approx(3, abs=1e-9)
+    assert branch.high.input_scale == pytest.approx(30, abs=1e-9)
+    assert solve(qc.activation(name), branch.target[0]).transform.input_scale < 3
     dq, dc1, *_ = oracles.eliminated(FORMULAS[name], branch.high.input_scale, branch.high.input_shift)
     assert abs(dq - 1) < 1e-9
-    assert abs(dc1 - branch.high.target) < 1e-9
+    assert abs(dc1 - branch.high.target) < 1e-8
+
+
+def test_a_low_end_inside_the_range_is_no_limit():
+    branch = follow("tanh", 1.5, 2.0, start=1.7)
+    assert (branch.low.kind, branch.high.kind) == ("range", "range")
+    assert (branch.low.target, branch.high.target) == pytest.approx((1.5, 2.0), abs=1e-11)
+    assert branch(1.6) == pytest.approx(follow("tanh", 1.5, 2.0)(1.6), rel=1e-9)
+    assert follow("tanh", 1, 2.0).low.kind == "limit"
+
+
+@pytest.mark.parametrize("arguments", [("a", 2.0), (1.1, None), (1.1, 2.0, "x")])
+def test_ranges_are_numbers(arguments):
+    low, high, *start = arguments
+    with pytest.raises(ArgumentError):
+        follow("tanh", low, high, start=start[0] if start else None)
+
+
+def test_a_branch_wants_a_number_and_points_may_be_of_numpy():
+    branch = follow("tanh", 1.1, 1.2)
+    for wrong in ("a", None, math.nan):
+        with pytest.raises(ArgumentError, match="branch lies over"):
+            branch(wrong)
+    assert canonical_branch("tanh", 1.1, 1.2, points=np.int64(4)).target.size == 4
+    with pytest.raises(ArgumentError, match="method"):
+        follow("tanh", 1.1, 1.2, method=[1])  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize("name", ["tanh", "softplus", "elu"])

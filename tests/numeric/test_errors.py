@@ -7,6 +7,7 @@ import pytest
 import sympy as sp
 
 import qcmap as qc
+from qcmap import numeric
 from qcmap.errors import ActivationError, ArchitectureError, ArgumentError, NumericalError, QCMapError
 from qcmap.numeric import Transform, solve
 
@@ -142,3 +143,27 @@ def test_plain_data():
     np.testing.assert_allclose(t([0.3, -2.0]), t.output_scale * (inner + t.output_shift), rtol=1e-15)
     h = 1e-6
     assert float(t.derivative(0.4)) == pytest.approx(float(t(0.4 + h) - t(0.4 - h)) / (2 * h), abs=1e-8)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: qc.dks("x"),
+        lambda: numeric.tat("x"),
+        lambda: numeric.unit_q("x"),
+        lambda: numeric.solve("tanh", 1.2),
+        lambda: numeric.conditions(numeric.Transform("tanh")),
+        lambda: qc.dks(qc.zoo.mlp(3), psi=[1.1]),
+        lambda: qc.dks(qc.zoo.mlp(3), psi="1.1"),
+    ],
+)
+def test_wrong_types_are_argument_errors(call):
+    with pytest.raises(ArgumentError):
+        call()
+
+
+@pytest.mark.parametrize("name", ["input_scale", "output_scale"])
+def test_a_scale_of_zero_is_named(name):
+    with pytest.raises(ArgumentError) as error:
+        numeric.Transform(qc.activation("tanh"), **{name: 0.0})
+    assert error.value.subject == name

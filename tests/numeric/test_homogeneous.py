@@ -12,6 +12,7 @@ import qcmap as qc
 from qcmap.activations import Activation, Kink
 from qcmap.errors import Infeasible
 from qcmap.numeric import Transform, conditions, solve
+from qcmap.numeric.shaping._homogeneous import with_two_slopes
 from tests import oracles
 from tests.oracles import MP, two_slopes_formula
 
@@ -115,3 +116,17 @@ def test_general_quadrature_of_two_slopes(left, t, scale):
     mass = MP.ncdf(MP.mpf(shift) / MP.mpf(scale))
     want = float(scale**2 * (left**2 + (1 - left**2) * mass))
     assert found.dc1 * found.q == pytest.approx(want, rel=1e-12, abs=1e-14)
+
+
+@pytest.mark.parametrize(("formula", "name"), [("Max(u, 0)", "relu"), ("3*Max(u, 0)", "relu"), ("Abs(u)", None)])
+def test_a_users_own_function_of_two_lines_is_recognised(formula, name):
+    """C'(1) and t do not depend on the size of phi; the transform keeps the user's function."""
+    act = qc.Activation.from_sympy(formula, name="own")
+    solution = solve(act, 1.2)
+    assert solution.transform.activation is act
+    assert max(map(abs, solution.residuals.values())) < 1e-12
+    if name:
+        catalogue = solve(qc.activation(name), 1.2).transform
+        assert solution.transform.input_scale == pytest.approx(catalogue.input_scale, rel=1e-13)
+    almost = qc.Activation.from_sympy("Max(u, 0) + 1e-6*tanh(u)", name="almost")
+    assert with_two_slopes(almost) is almost

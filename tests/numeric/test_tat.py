@@ -364,3 +364,47 @@ def test_on_the_command_line():
     refused = run("mlp:depth=5,activation=relu")
     assert (refused.exit_code, len(refused.stderr.strip().splitlines())) == (1, 1)
     assert "leaky_relu" in refused.stderr
+
+
+def test_the_end_on_the_slanted_side_of_the_box():
+    """The largest kappa of tanh is where a branch leaves the box, at abs(shift) = 6 + 4 scale between the rows."""
+    act = qc.activation("tanh")
+    with pytest.raises(Infeasible) as error:
+        solve_curvature(act, 5000.0)
+    ((low, high),) = error.value.achievable
+    assert low == 0
+    transform = solve_curvature(act, high * (1 - 1e-6)).transform
+    assert abs(transform.input_shift) == pytest.approx(6 + 4 * transform.input_scale, rel=1e-4)
+    with pytest.raises(Infeasible):
+        solve_curvature(act, high * (1 + 1e-6))
+
+
+@pytest.mark.parametrize(("name", "bound"), [("tanh", {"tau": 0.3}), ("leaky_relu", {"eta": 0.4})])
+@pytest.mark.parametrize("joined", [False, True])
+def test_a_layer_norm_of_a_mean_is_refused(name, bound, joined):
+    """C(0) > 0 after shaping, and a layer norm makes c into (c - C(0)) / (1 - C(0)); under DKS C(0) = 0."""
+    for affine in (True, False):
+        b = qc.Builder()
+        x = b.affine(b.input("x"), 8)
+        y = b.activation(x, name)
+        if joined:
+            y = b.concat([y, b.affine(x, 8)])
+        y = b.layer_norm(b.affine(y, 8) if affine else y, name="norm")
+        arch = b.build([b.affine(b.activation(b.affine(y), name))])
+        if affine:
+            tat(arch, **bound)
+            continue
+        with pytest.raises(ArchitectureError, match="channel mean") as error:
+            tat(arch, **bound)
+        assert error.value.subject == "norm"
+    assert qc.dks(arch, 1.2).psi > 1
+
+
+def test_the_identity_has_no_eta():
+    with pytest.raises(Infeasible, match="linear"):
+        tat(qc.zoo.mlp(5, activation="identity"))
+
+
+def test_fast_growth_makes_no_warnings():
+    with pytest.raises(Infeasible):
+        tat(qc.zoo.mlp(5, activation=qc.Activation.from_sympy("exp(u)", name="exp")), tau=0.3)

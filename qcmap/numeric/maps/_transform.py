@@ -34,8 +34,9 @@ class Transform:
         for name, value in self.constants.items():
             if not (isinstance(value, Real) and math.isfinite(value)):
                 raise ArgumentError(name, f"constants of a transform are finite, not {value!r}", "give a finite number")
-        if self.input_scale == 0 or self.output_scale == 0:
-            raise ArgumentError("input_scale", "a scale of zero makes the activation constant", "give another scale")
+        for name in ("input_scale", "output_scale"):
+            if self.constants[name] == 0:
+                raise ArgumentError(name, "a scale of zero makes the activation constant", "give another scale")
 
     @property
     def constants(self) -> dict[str, float]:
@@ -78,17 +79,26 @@ class Conditions:
 def conditions(transform: Transform, order: int = ORDER + 12) -> Conditions:
     """Q(1) = E f^2, Q'(1) = E[f f' x], C(0) = (E f)^2 / Q(1), C'(1) = E[f'^2] / Q(1) for f = phi_hat.
 
-    DKS, equations 5, 14 and section 8.1. Evaluated with two rules of different order, which must agree.
+    DKS, equations 5, 14 and section 8.1. Evaluated over a range beyond which f and f' have no mass to rounding, with
+    two rules of different order, which must agree.
 
     Raises
     ------
     NumericalError
-        If the two rules disagree by more than 1e-10: the activation has a kink or a fine scale that was not declared.
+        If the two rules disagree by more than 1e-10: the activation has a kink or a fine scale that was not declared;
+        or if f or f' grows so fast that no range in reach holds their mass.
     ActivationError
         If phi jumps, so that C'(1) is infinite.
+    ArgumentError
+        If the transform does not hold an `Activation`.
     """
+    if not isinstance(transform.activation, Activation):
+        raise ArgumentError(
+            "transform", f"its activation must be an Activation, not {transform.activation!r}", "use qcmap.activation"
+        )
     refuse_jumps(transform.activation)
-    fine, coarse = (_conditions(transform, n) for n in (order, order - 8))
+    reach = moment_reach(transform, 1)
+    fine, coarse = (_conditions(transform, n, reach) for n in (order, order - 8))
     gap = max(abs(a - b) for a, b in zip(fine, coarse, strict=True))
     if not gap <= 1e-10 * max(1.0, *map(abs, fine)):
         raise NumericalError(
@@ -109,16 +119,28 @@ def refuse_jumps(act: Activation) -> None:
             )  # fmt: skip
 
 
-def _conditions(transform: Transform, order: int) -> tuple[float, float, float, float]:
-    x, w = gaussian_rule(
-        transform.activation, np.array([transform.input_scale]), np.array([transform.input_shift]), order=order
-    )
-    f, slope = transform(x), transform.derivative(x)
-    q = float(np.sum(w * f * f))
-    if not (math.isfinite(q) and q > 0):
-        raise NumericalError(
-            transform.activation.name,
-            f"its second moment is {q}, so it has no C map",
-            "use another input_scale or input_shift",
-        )
-    return q, float(np.sum(w * f * slope * x)), float(np.sum(w * f)) ** 2 / q, float(np.sum(w * slope**2)) / q
+def moment_reach(transform: Transform, order: int) -> float:
+    """The range of x that holds the mass of the squares of f and its derivatives up to ``order``, at q = 1."""
+    from qcmap.numeric.maps._integrals import Integrals
+
+    # The second moment of f decides first: it says whether there is a C map at all.
+    integrals = Integrals(transform)
+    try:
+        return max(integrals.reach(np.ones(1), k) for k in range(order + 1))
+    except NumericalError as error:
+        raise NumericalError(error.subject, error.rule, "use a smaller input_scale, or another activation") from error
+
+
+def _conditions(transform: Transform, order: int, reach: float) -> tuple[float, float, float, float]:
+    scale, shift = np.array([transform.input_scale]), np.array([transform.input_shift])
+    x, w = gaussian_rule(transform.activation, scale, shift, order=order, reach=reach)
+    with np.errstate(over="ignore", invalid="ignore"):
+        f, slope = transform(x), transform.derivative(x)
+        q = float(np.sum(w * f * f))
+        if not (math.isfinite(q) and q > 0):
+            raise NumericalError(
+                transform.activation.name,
+                f"its second moment is {q}, so it has no C map",
+                "use another input_scale or input_shift",
+            )
+        return q, float(np.sum(w * f * slope * x)), float(np.sum(w * f)) ** 2 / q, float(np.sum(w * slope * slope)) / q

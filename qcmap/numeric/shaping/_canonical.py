@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, Literal
 
 import numpy as np
@@ -110,9 +111,9 @@ def canonical_branch(
         If the activation's constants have a closed form (relu, leaky relu).
     """
     act, system, low, high = prepared(act, method, low, high)
-    if not (isinstance(points, int) and points >= 2):
+    if not (isinstance(points, Integral) and points >= 2):
         raise ArgumentError("points", f"at least 2 grid points are needed, not {points!r}", "give such a number")
-    levels = np.linspace(math.log(low - system.offset), math.log(high - system.offset), points)
+    levels = np.linspace(math.log(low - system.offset), math.log(high - system.offset), int(points))
     targets = system.offset + np.exp(levels)
     targets[0], targets[-1] = low, high
     found = [canonical(act, system, float(target)) for target in targets]

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qcmap.activations import Activation, activation
-from qcmap.errors import ActivationError, ArgumentError
+from qcmap.errors import ActivationError, ArgumentError, NumericalError
 from qcmap.numeric.shaping._curve import Curve, Kind
 from qcmap.numeric.shaping._solutions import STANDARD_BOX, WIDE_BOX, Box, Problem, Root, newton, solutions_of
 from qcmap.numeric.shaping._systems import DKS, TAT, System
@@ -25,8 +26,7 @@ from qcmap.numeric.shaping._tat import refuse_corners
 Array = NDArray[np.float64]
 Method = Literal["dks", "tat"]
 
-SYSTEMS: dict[str, tuple[System, float]] = {"dks": (DKS, 1e-7), "tat": (TAT, 2e-7)}
-"""For each method its equations and the smallest target (beyond its offset) that float64 resolves."""
+SYSTEMS: dict[str, System] = {"dks": DKS, "tat": TAT}
 
 
 @dataclass(frozen=True)
@@ -78,12 +78,12 @@ class Branch:
         ArgumentError
             If the branch does not reach the target.
         """
-        if not self.target[0] <= target <= self.target[-1]:
+        if not (isinstance(target, Real) and self.target[0] <= target <= self.target[-1]):
             raise ArgumentError(
                 "target", f"the branch lies over [{self.target[0]:.10g}, {self.target[-1]:.10g}], not {target!r}",
                 "ask for a value there",
             )  # fmt: skip
-        system = SYSTEMS[self.method][0]
+        system = SYSTEMS[self.method]
         levels = np.log(self.target - system.offset)
         level = math.log(target - system.offset)
         start = (
@@ -121,18 +121,21 @@ class Branch:
 def prepared(act: Activation | str, method: Method, low: float, high: float) -> tuple[Activation, System, float, float]:
     """The activation, the system and the range, checked; ``low`` is raised to what float64 resolves."""
     act = activation(act)
-    if method not in SYSTEMS:
+    if not (isinstance(method, str) and method in SYSTEMS):
         raise ArgumentError("method", f"it is 'dks' or 'tat', not {method!r}", "give one of them")
-    system, least = SYSTEMS[method]
+    system = SYSTEMS[method]
     if act.two_slopes is not None:
         raise ActivationError(act.name, "its constants have a closed form, one branch", "call dks or tat")
     if system is TAT:
         refuse_corners(act)
-    if not (math.isfinite(high) and system.offset <= low < high and high > system.offset + least):
+    for name, value in (("low", low), ("high", high)):
+        if not isinstance(value, Real):
+            raise ArgumentError(name, f"it must be a real number, not {value!r}", "give a number")
+    if not (math.isfinite(high) and system.offset <= low < high and high > system.offset + system.least):
         raise ArgumentError(
             "low, high", f"a range above {system.offset:g} is needed, not [{low!r}, {high!r}]", "give low < high"
         )
-    return act, system, max(low, system.offset + least), high
+    return act, system, max(low, system.offset + system.least), high
 
 
 def canonical(act: Activation, system: System, target: float) -> tuple[Root, Box] | None:
@@ -157,23 +160,35 @@ def follow(
         The range of psi (method ``"dks"``) or kappa (``"tat"``). A ``low`` of 1 (or 0) asks for the limit in which the
         layer becomes linear: the branch is followed to 1 + 1e-7 (or 2e-7).
     start
-        Where the canonical solution is taken; ``low`` if left out.
+        Where the canonical solution is taken; ``low`` if left out. The branch is followed in the wide box, also where
+        that solution lies in the standard one; ``box`` of the result says so. (If the curve cannot be followed there,
+        the standard box bounds it.)
 
     Raises
     ------
     ArgumentError
         If the range is empty or out of bounds, or there is no solution at ``start``.
+    NumericalError
+        If the curve could not be followed.
     ActivationError
         If the activation's constants have a closed form (relu, leaky relu).
     """
     act, system, least, high = prepared(act, method, low, high)
     start = least if start is None else start
-    if not least <= start <= high:
+    if not (isinstance(start, Real) and least <= start <= high):
         raise ArgumentError("start", f"it lies in [{least:.10g}, {high:.10g}], not at {start!r}", "give such a number")
     found = canonical(act, system, start)
     if found is None:
         raise ArgumentError("start", f"{act.name} has no solution at {start:.10g}", "start elsewhere")
-    return through(act, system, *found, (least, high), method, limit=low <= least and low < start)
+    limit = low <= system.offset + system.least
+    root, box = found
+    try:
+        # The wide box holds the standard one, in which the canonical solution was looked for first.
+        return through(act, system, root, WIDE_BOX, (least, high), method, limit=limit)
+    except NumericalError:
+        if box == WIDE_BOX:
+            raise
+        return through(act, system, root, box, (least, high), method, limit=limit)
 
 
 def through(

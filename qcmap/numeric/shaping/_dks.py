@@ -9,17 +9,17 @@ from numbers import Real
 from typing import Literal, TypeAlias
 
 from qcmap.activations import Activation
-from qcmap.architecture import Architecture, Nonlinear, check
+from qcmap.architecture import Architecture, Nonlinear
 from qcmap.errors import ArchitectureError, ArgumentError
 from qcmap.numeric.maps._transform import Transform
-from qcmap.numeric.shaping._homogeneous import two_sided
+from qcmap.numeric.shaping._homogeneous import two_sided, with_two_slopes
 from qcmap.numeric.shaping._infeasible import infeasible
 from qcmap.numeric.shaping._local_slopes import largest_slope, slopes_by_node
 from qcmap.numeric.shaping._options import dropped, minimised, unit_q_solution
-from qcmap.numeric.shaping._shaping import Shaping, Solution, accepted
+from qcmap.numeric.shaping._shaping import Shaping, Solution, accepted, activations_of, checked_activation
 from qcmap.numeric.shaping._solutions import STANDARD_BOX, WIDE_BOX, solutions_of
 from qcmap.numeric.shaping._systems import DKS
-from qcmap.symbolic import maximal_slope, resolved
+from qcmap.symbolic import maximal_slope
 
 QSlope: TypeAlias = float | Literal["minimise"] | None
 """The target of Q'(1), "minimise", or None to drop the condition."""
@@ -43,13 +43,14 @@ def solve(act: Activation, psi: float, q_slope: QSlope = 1.0) -> Solution:
     Raises
     ------
     ArgumentError
-        Unless psi is a finite number above 1 + 1e-7 (below, C'(1) - 1 drowns in the rounding of phi) and q_slope is a
-        finite number, None or "minimise".
+        Unless ``act`` is an `Activation`, psi is a finite number above 1 + 1e-7 (below, C'(1) - 1 drowns in
+        the rounding of phi) and q_slope is a finite number, None or "minimise".
     Infeasible
         If there is no solution in the searched box; the error has the intervals that can be reached.
     NumericalError
         If a residual exceeds 1e-10.
     """
+    checked_activation(act)
     if not (isinstance(psi, Real) and math.isfinite(psi) and psi - 1 > _SMALLEST_EXCESS):
         raise ArgumentError(
             "psi",
@@ -57,8 +58,10 @@ def solve(act: Activation, psi: float, q_slope: QSlope = 1.0) -> Solution:
             "use a larger zeta",
         )
     _check_slope(q_slope)
-    if act.two_slopes is not None:
-        solution = two_sided(act, psi, q_slope)
+    if (known := with_two_slopes(act)).two_slopes is not None:
+        solution = two_sided(known, psi, q_slope)
+        if known is not act:
+            solution = replace(solution, transform=replace(solution.transform, activation=act))
     elif q_slope is None or (q_slope == "minimise" and act.homogeneity is not None):
         # With two conditions left for a positively homogeneous function, Q'(1) is what the other ones make it.
         solution = dropped(act, psi)
@@ -136,7 +139,7 @@ def dks(
     """
     if zeta is not None and psi is not None:
         raise ArgumentError("psi", "psi and zeta were both given", "give one of them")
-    activations = _activations(arch)
+    activations = activations_of(arch)
     if isinstance(psi, Mapping):
         return _by_node(arch, activations, slopes_by_node(arch, psi), q_slope)
     mu = maximal_slope(arch)
@@ -144,17 +147,10 @@ def dks(
         zeta = 1.5 if zeta is None else zeta
         psi = mu.inverse(zeta)
     else:
+        if not isinstance(psi, Real):
+            raise ArgumentError("psi", f"it must be a number or a mapping, not {psi!r}", "give a number above 1")
         zeta = float(mu(psi))
     return Shaping(arch, "dks", {name: solve(act, psi, q_slope) for name, act in activations.items()}, psi, zeta)
-
-
-def _activations(arch: Architecture) -> dict[str, Activation]:
-    """The activations by name, once the architecture breaks no rule."""
-    activations = resolved(arch)
-    for violation in check(arch):
-        if violation.severity == "error":
-            raise ArchitectureError(violation.node, violation.message, violation.remedy)
-    return activations
 
 
 def _by_node(
@@ -190,7 +186,7 @@ def unit_q(arch: Architecture) -> Shaping:
     NumericalError
         If an activation's second moment is zero or not finite.
     """
-    activations = _activations(arch)
+    activations = activations_of(arch)
     if not activations:
         raise ArchitectureError(arch.name, "it has no nonlinear layer, so there is nothing to shape", "add one")
     found = {name: accepted(unit_q_solution(act), "another activation") for name, act in activations.items()}

@@ -13,25 +13,27 @@ Their derivatives need no phi'', so kinks do not matter: for F = F(a x + b), int
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qcmap.activations import Activation
 from qcmap.errors import ActivationError, NumericalError
-from qcmap.numeric.maps._quadrature import ORDER, gaussian_rule
-
-if TYPE_CHECKING:
-    from qcmap.numeric.maps._transform import Transform
+from qcmap.numeric.maps._quadrature import ORDER, RANGE, gaussian_rule
+from qcmap.numeric.maps._transform import Transform, moment_reach
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Slopes:
-    """Q'(1) - 1 and C'(1) - 1 at m points, with mean and variance of phi; NaN where phi is constant to rounding."""
+    """Q'(1) - 1 and C'(1) - 1 at m points, with mean and variance of phi; NaN where phi is constant to rounding.
+
+    NaN also where phi grows too fast for any range of integration.
+    """
 
     q_excess: Array
     c_excess: Array
@@ -51,9 +53,76 @@ class SlopeJacobian:
 
 def slopes(act: Activation, scale: Array, shift: Array, *, order: int = ORDER) -> tuple[Slopes, SlopeJacobian]:
     """Values and Jacobian at the points (scale[i], shift[i]); both of shape (m,), scale positive."""
-    x, w = gaussian_rule(act, scale, shift, order=order)
+    reach, lost = _reach(act, scale, shift, (act.first,))
+    x, w = gaussian_rule(act, scale, shift, order=order, reach=reach)
+    u = _arguments(act, scale, shift, x)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return _slopes(scale, x, w, act.value(u), act.first(u), lost)
+
+
+_REACHES = (RANGE, 14.0, 20.0, 28.0, 37.0)
+
+
+def _reach(
+    act: Activation, scale: Array, shift: Array, functions: tuple[Callable[[Array], Array], ...]
+) -> tuple[float, NDArray[np.bool_] | None]:
+    """The range of x beyond which the squares of the functions have no mass, and the points that no range serves."""
+    if not _grows_fast(act):
+        return RANGE, None
+    needed = np.full(scale.shape, math.inf)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for reach in _REACHES:
+            x = np.linspace(-reach, reach, 41)
+            u = _arguments(act, scale, shift, x)
+            served = np.ones(scale.shape, dtype=bool)
+            for function in functions:
+                mass = function(u) ** 2 * np.exp(-x * x / 2)
+                served &= mass[:, [0, -1]].max(axis=1) <= 1e-18 * mass.max(axis=1)
+            needed[served & np.isinf(needed)] = reach
+            if np.isfinite(needed).all():
+                return float(needed.max(initial=RANGE)), None
+    lost = np.isinf(needed)
+    return float(needed[~lost].max(initial=RANGE)), lost
+
+
+def _arguments(act: Activation, scale: Array, shift: Array, x: Array) -> Array:
+    """scale x + shift; held where phi is a finite float, beyond which a point is lost in any case."""
     u = scale[:, None] * x + shift[:, None]
-    return _slopes(scale, x, w, act.value(u), act.first(u))
+    return np.clip(u, *_finite_range(act)) if _grows_fast(act) else u
+
+
+@lru_cache(maxsize=256)
+def _grows_fast(act: Activation) -> bool:
+    """Whether phi' outgrows a cubic anywhere, so that its squares may have mass beyond the usual range."""
+    if not all(map(math.isinf, _finite_range(act))):
+        return True
+    distance = np.geomspace(0.1, 400, 60)
+    size = np.abs(act.first(act.centre + np.concatenate([-distance, distance])))
+    distance = np.concatenate([distance, distance])
+    return not bool((size <= size[distance <= 1].max() * (1 + distance) ** 3).all())
+
+
+@lru_cache(maxsize=256)
+def _finite_range(act: Activation) -> tuple[float, float]:
+    """The range of u in which phi and phi' are finite floats, with a margin for phi''; infinite ends are beyond 1e4."""
+
+    def finite(u: float) -> bool:
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):
+                return all(bool(np.isfinite(f(np.array([u]))).all()) for f in (act.value, act.first))
+        except ActivationError:
+            return False
+
+    def end(side: float) -> float:
+        low, high = 0.0, 1e4
+        if finite(act.centre + side * high):
+            return side * math.inf
+        for _ in range(40):
+            middle = (low + high) / 2
+            low, high = (middle, high) if finite(act.centre + side * middle) else (low, middle)
+        return act.centre + side * 0.98 * low
+
+    return end(-1.0), end(1.0)
 
 
 @dataclass(frozen=True)
@@ -70,13 +139,17 @@ class Bends:
 
 def bends(act: Activation, scale: Array, shift: Array) -> tuple[Slopes, SlopeJacobian, Bends]:
     """As `slopes`, with the moments that tailored activations need; phi' must not jump."""
-    x, w = gaussian_rule(act, scale, shift)
-    u = scale[:, None] * x + shift[:, None]
-    f, g = act.value(u), act.first(u)
-    values, jacobian = _slopes(scale, x, w, f, g)
-    h = act.derivative(u, 2) if act.second is None else act.second(u)
-    wg, whh, xx = w * g, w * h * h, x * x
+
+    def second_derivative(u: Array) -> Array:
+        return act.derivative(u, 2) if act.second is None else act.second(u)
+
+    reach, lost = _reach(act, scale, shift, (act.first, second_derivative))
+    x, w = gaussian_rule(act, scale, shift, reach=reach)
+    u = _arguments(act, scale, shift, x)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        f, g, h = act.value(u), act.first(u), second_derivative(u)
+        values, jacobian = _slopes(scale, x, w, f, g, lost)
+        wg, whh, xx = w * g, w * h * h, x * x
         v = values.variance
         root = np.sqrt(np.where(np.isnan(values.c_excess), np.nan, v))
         second = scale * _dot(wg, x) / root
@@ -92,13 +165,17 @@ def bends(act: Activation, scale: Array, shift: Array) -> tuple[Slopes, SlopeJac
     return values, jacobian, found
 
 
-def _slopes(scale: Array, x: Array, w: Array, f: Array, g: Array) -> tuple[Slopes, SlopeJacobian]:
+def _slopes(
+    scale: Array, x: Array, w: Array, f: Array, g: Array, lost: NDArray[np.bool_] | None
+) -> tuple[Slopes, SlopeJacobian]:
     mean = _dot(w, f)
     f = f - mean[:, None]
     wf, wg, xx = w * f, w * g, x * x
     variance = _dot(wf, f)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         degenerate = ~(variance > 1e-18 * mean**2)
+        if lost is not None:
+            degenerate |= lost
         v = np.where(degenerate, np.nan, variance)
         fg, fgx = wf * g, wf * g * x
         gx, gg = _dot(wg, x), _dot(wg, g)
@@ -130,7 +207,7 @@ def curvature(transform: Transform, order: int = ORDER + 12) -> float:
     ActivationError
         If phi' jumps, so that C''(1) is infinite, or phi'' is not known.
     NumericalError
-        If the two rules disagree by more than 1e-10 of the value.
+        If the two rules disagree by more than 1e-10 of the value, or f'' grows too fast.
     """
     act = transform.activation
     for kink in act.kinks:
@@ -138,7 +215,8 @@ def curvature(transform: Transform, order: int = ORDER + 12) -> float:
             raise ActivationError(
                 act.name, f"its slope jumps at u = {kink.at:.6g}, so C''(1) is infinite", "use a smooth activation"
             )
-    fine, coarse = (_curvature(transform, n) for n in (order, order - 8))
+    reach = moment_reach(transform, 2)
+    fine, coarse = (_curvature(transform, n, reach) for n in (order, order - 8))
     if not abs(fine - coarse) <= 1e-10 * max(abs(fine), 1e-300) and fine != coarse:
         raise NumericalError(
             act.name, f"its curvature is not resolved (two rules give {fine:.6g} and {coarse:.6g})",
@@ -147,9 +225,9 @@ def curvature(transform: Transform, order: int = ORDER + 12) -> float:
     return fine
 
 
-def _curvature(transform: Transform, order: int) -> float:
+def _curvature(transform: Transform, order: int, reach: float) -> float:
     scale, shift = np.array([transform.input_scale]), np.array([transform.input_shift])
-    x, w = gaussian_rule(transform.activation, scale, shift, order=order)
+    x, w = gaussian_rule(transform.activation, scale, shift, order=order, reach=reach)
     second = transform.activation.derivative(scale * x + shift, 2) * transform.output_scale * transform.input_scale**2
-    value = float(np.sum(w * second**2) / np.sum(w * transform(x) ** 2))
+    value = float(np.sum(w * second * second) / np.sum(w * transform(x) ** 2))
     return value if math.isfinite(value) else math.nan

@@ -12,14 +12,13 @@ from qcmap.activations import Activation
 from qcmap.errors import Infeasible, NumericalError
 from qcmap.numeric.maps._local import local_maps
 from qcmap.numeric.maps._transform import Transform
+from qcmap.numeric.shaping._extremes import Graded, stationary
 from qcmap.numeric.shaping._infeasible import crossings, infeasible, listed
 from qcmap.numeric.shaping._shaping import Solution
-from qcmap.numeric.shaping._solutions import STANDARD_BOX, WIDE_BOX, Box, Problem, patches
+from qcmap.numeric.shaping._solutions import STANDARD_BOX, WIDE_BOX, Box, patches
 from qcmap.numeric.shaping._systems import DKS, Equations
 
 Array = NDArray[np.float64]
-
-_STEP = 1e-5
 
 
 def equations(act: Activation, scale: Array, shift: Array) -> Equations:
@@ -62,7 +61,8 @@ def dropped(act: Activation, psi: float) -> Solution:
     box = f"input_scale in [{WIDE_BOX.low:g}, {WIDE_BOX.high:g}], input_shift = {shift:g}"
     if not found:
         seen = 1 + np.exp(level[np.isfinite(level)])
-        achievable = ((float(seen.min()), float(seen.max())),) if seen.size else ((1.0, 1.0),)
+        low = 1.0 if seen.size == 0 or seen.min() <= 1 + DKS.least else float(seen.min())
+        achievable = ((low, float(seen.max(initial=low))),)
         raise Infeasible(
             act.name,
             f"no transform with input_shift {shift:g} has C'(1) = {psi:.10g}: it lies in {listed(achievable)} "
@@ -148,7 +148,12 @@ def _lowest(act: Activation, psi: float, box: Box, scale: Array, shift: Array) -
     ratio = equations(act, scale, shift).ratio
     order = np.argsort(ratio, kind="stable")[:24]
     starts = np.stack([np.log(scale[order]), shift[order]])
-    refined = _stationary(Problem(act, DKS, 0.0, math.log(psi - 1)), starts, box)
+    target = math.log(psi - 1)
+
+    def level(here: Equations) -> Graded:
+        return here.level - target, *here.jacobian[1]
+
+    refined = stationary(lambda scale, shift: equations(act, scale, shift), level, starts, box)
     points = np.concatenate([refined, np.stack([np.log(scale), shift])], axis=1)
     values = np.concatenate([equations(act, np.exp(refined[0]), refined[1]).ratio, ratio])
     best = float(np.nanmin(values))
@@ -172,43 +177,6 @@ def _lowest(act: Activation, psi: float, box: Box, scale: Array, shift: Array) -
         return solution
     note = f"the smallest Q'(1) lies on the edge of the searched box ({box}) and falls further outside"
     return Solution(solution.transform, solution.targets, (), solution.searched, (note,))
-
-
-def _stationary(problem: Problem, points: Array, box: Box) -> Array:
-    """Points (log scale, shift) of the curve where R is stationary along it, by Newton's method from all starts.
-
-    With gradients of R and L, the second equation is R_a L_b - R_b L_a = 0, differentiated by central differences of
-    the exact gradients; only minima are kept.
-    """
-
-    def both(logs: Array, shift: Array) -> tuple[Array, Array, Array, Array]:
-        here = problem.at(np.exp(logs), shift)
-        (r_scale, r_shift), (l_scale, l_shift) = here.jacobian
-        return here.level - problem.target, r_scale * l_shift - r_shift * l_scale, l_scale, l_shift
-
-    logs, shift = points
-    moved = np.full(logs.shape, math.inf)
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        for _ in range(40):
-            step = _STEP * np.exp(logs)
-            level, turn, l_scale, l_shift = both(logs, shift)
-            t_scale = (both(logs + _STEP, shift)[1] - both(logs - _STEP, shift)[1]) / (2 * _STEP)
-            t_shift = (both(logs, shift + step)[1] - both(logs, shift - step)[1]) / (2 * step)
-            determinant = l_scale * t_shift - l_shift * t_scale
-            d_log = -(t_shift * level - l_shift * turn) / determinant
-            d_shift = -(l_scale * turn - t_scale * level) / determinant
-            longest = np.exp(logs) + 0.1 * np.abs(shift)
-            damping = 1 / np.maximum(1, np.maximum(np.abs(d_log) / 0.3, np.abs(d_shift) / (0.5 * longest)))
-            logs, shift = logs + damping * d_log, shift + damping * d_shift
-            alive = np.isfinite(logs + shift)
-            alive &= (logs > math.log(box.low) - 1) & (logs < math.log(box.high) + 1) & (np.abs(shift) < 2e2)
-            logs, shift = logs[alive], shift[alive]
-            moved = np.maximum(np.abs(d_log), np.abs(d_shift) / longest)[alive]
-            if np.all(moved < 1e-10):
-                break
-        level, _, _, _ = both(logs, shift)
-        keep = (moved < 1e-7) & (np.abs(level) < 1e-10) & box.holds(np.exp(logs), shift)
-    return np.stack([logs[keep], shift[keep]])
 
 
 # --- Q(1) = 1 alone (N.2) --------------------------------------------------------------------------------------------

@@ -54,6 +54,8 @@ class System:
     ----------
     condition, offset
         What the level is: the log of this condition's left side less ``offset``.
+    least
+        The smallest target beyond ``offset`` that float64 resolves.
     evaluate
         The equations at m points for signs that broadcast with them, so (m,) or (variants, 1); NaN where phi is
         constant or linear to rounding.
@@ -66,6 +68,7 @@ class System:
     name: str
     condition: str
     offset: float
+    least: float
     evaluate: Callable[[Activation, Array, Array, Array], Equations]
     q_excess: Callable[[Equations], Array]
     signs: tuple[float, ...]
@@ -109,5 +112,7 @@ def _tailored(act: Activation, scale: Array, shift: Array, signs: Array) -> Equa
         return Equations(1 - ratio - signs * first, level, jacobian_of_both, values.mean, values.variance, excess)
 
 
-DKS = System("DKS", "C'(1)", 1.0, _dks, lambda here: here.ratio * here.excess, (1.0,))
-TAT = System("TAT", "C''(1)", 0.0, _tailored, lambda here: -here.ratio * here.excess / (1 + here.excess), (1.0, -1.0))
+DKS = System("DKS", "C'(1)", 1.0, 1e-7, _dks, lambda here: here.ratio * here.excess, (1.0,))
+TAT = System(
+    "TAT", "C''(1)", 0.0, 2e-7, _tailored, lambda here: -here.ratio * here.excess / (1 + here.excess), (1.0, -1.0)
+)

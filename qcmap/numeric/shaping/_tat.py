@@ -13,16 +13,17 @@ from numbers import Real
 import numpy as np
 
 from qcmap.activations import Activation
-from qcmap.architecture import Architecture, Nonlinear, Scale, check
+from qcmap.architecture import Affine, Algebra, Architecture, LayerNorm, Node, Nonlinear, Scale
+from qcmap.architecture._ops import OPS
 from qcmap.errors import ArchitectureError, ArgumentError, Infeasible
 from qcmap.numeric.maps._local import local_maps
 from qcmap.numeric.maps._transform import Transform
 from qcmap.numeric.shaping._infeasible import infeasible
-from qcmap.numeric.shaping._shaping import Shaping, Solution, accepted
+from qcmap.numeric.shaping._shaping import Shaping, Solution, accepted, activations_of, checked_activation
 from qcmap.numeric.shaping._solutions import STANDARD_BOX, WIDE_BOX, solutions_of
 from qcmap.numeric.shaping._systems import TAT
 from qcmap.numeric.shaping._tat_leaky import LocalMap, shaped_leaky, share_for
-from qcmap.symbolic import maximal_curvature, resolved
+from qcmap.symbolic import maximal_curvature
 
 _TAU, _ETA = 0.3, 0.9
 _SMALLEST_CURVATURE = 2e-7
@@ -46,6 +47,7 @@ def solve_curvature(act: Activation, kappa: float) -> Solution:
     NumericalError
         If a residual exceeds 1e-10.
     """
+    checked_activation(act)
     if not (isinstance(kappa, Real) and math.isfinite(kappa) and kappa >= _SMALLEST_CURVATURE):
         raise ArgumentError(
             "kappa", f"C''(1) must be a finite number of at least {_SMALLEST_CURVATURE:g}, but it is {kappa!r}",
@@ -101,7 +103,9 @@ def tat(arch: Architecture, *, tau: float | None = None, eta: float | None = Non
         If a bound is out of range, is given for activations that the architecture does not use, or is missing while
         the other one is given and both kinds are used.
     ArchitectureError
-        If the architecture breaks a rule of `qcmap.check` with severity "error", or has no nonlinear layer.
+        If the architecture breaks a rule of `qcmap.check` with severity "error", has no nonlinear layer, or has a layer
+        norm that reads activations by no affine layer: their channel means are not 0, since C(0) > 0, and the norm
+        would change the C map.
     ActivationError
         For an activation that is not known; the message names the node.
     Infeasible
@@ -113,10 +117,8 @@ def tat(arch: Architecture, *, tau: float | None = None, eta: float | None = Non
     In a network with both kinds, ``tau`` bounds the curvature that the smooth layers add (C_f''(1) itself is infinite
     through a leaky relu), and ``eta`` bounds C_f(0) with all layers as they are after shaping.
     """
-    activations = resolved(arch)
-    for violation in check(arch):
-        if violation.severity == "error":
-            raise ArchitectureError(violation.node, violation.message, violation.remedy)
+    activations = activations_of(arch)
+    _refuse_norms_of_means(arch)
     leaky = {name: act for name, act in activations.items() if act.two_slopes is not None}
     smooth = {name: act for name, act in activations.items() if name not in leaky}
     tau, eta = _bounds(arch, tau, eta, smooth, leaky)
@@ -129,6 +131,35 @@ def tat(arch: Architecture, *, tau: float | None = None, eta: float | None = Non
         share = share_for(arch, eta, leaky, {name: _interpolated(found) for name, found in solutions.items()})
         solutions.update((name, accepted(shaped_leaky(share), "another eta")) for name in leaky)
     return Shaping(arch, "tat", {name: solutions[name] for name in activations}, tau=tau, eta=eta)
+
+
+def _refuse_norms_of_means(arch: Architecture) -> None:
+    """Raise `ArchitectureError` for a layer norm of what has a nonzero channel mean under tailored transformations.
+
+    An affine layer's output and a layer norm's have mean 0; an activation's has the mean sqrt(C(0)) in absolute value.
+    A layer norm maps c to (c - C(0)) / (1 - C(0)), with slope 1 / (1 - C(0)) > 1, where the bounds take it as the
+    identity. (Under Deep Kernel Shaping C(0) = 0.)
+    """
+
+    def passed(node: Node, values: list[str | None]) -> str | None:
+        return next((value for value in values if value is not None), None)
+
+    rules = {
+        **dict.fromkeys(OPS.values(), passed),
+        Nonlinear: lambda node, values: node.id,
+        Affine: lambda node, values: None,
+        LayerNorm: lambda node, values: None,
+    }
+    means = arch.fold(Algebra("nonzero channel means", rules))
+    for node in arch.nodes:
+        origin = means[node.inputs[0]] if isinstance(node.op, LayerNorm) else None
+        if origin is not None:
+            raise ArchitectureError(
+                node.id,
+                f"this layer norm reads the activation {origin!r} by no affine layer; a tailored activation has "
+                "C(0) > 0 and so a channel mean, which the norm takes out: it would change the C map",
+                "put an affine layer before the layer norm, or use dks, where C(0) = 0",
+            )
 
 
 def _bounds(

@@ -71,6 +71,14 @@ def share_for(arch: Architecture, eta: float, leaky: Mapping[str, Activation], o
             assert act.two_slopes is not None
             left, right = act.two_slopes
             own = value((right - left) ** 2 / (left**2 + right**2))
+            if left == right:
+                raise Infeasible(
+                    name,
+                    f"it is linear, so its C map is the identity, and no eta = {eta:.10g} holds",
+                    "use a nonlinear activation, such as leaky_relu",
+                    condition="C(0)",
+                    achievable=((own, own),),
+                )
             raise Infeasible(
                 name,
                 f"it has no slope to choose, so the largest C_f(0) is {own:.10g} and not eta = {eta:.10g}",
