@@ -134,7 +134,7 @@ def test_shifted_kinks(q, order):
 def test_kinked_near_the_ends(name, order):
     """By a formula without derivatives of phi."""
     cases = [((1.0, 1.0), (1.0, 0.0, 0.0, 1.0), [-0.97, 0.995][order % 2])]
-    if name == "selu":
+    if name == "selu" and order == 3:
         cases.append(((1.0, 2.5), CONSTANTS, 0.95))
     for q, constants, c in cases:
         maps, oracle = LocalMaps(name, Transform(qc.activation(name), *constants)), PairMap(name, *q, constants)
@@ -151,8 +151,8 @@ def test_smooth_near_the_end(name):
         assert float(maps.dc(c, *q, order=order)) == pytest.approx(want, abs=1e-12 * bound)
 
 
-@pytest.mark.parametrize("name", ["tanh", "selu", "hardswish", "softsign", "mish"])
-@pytest.mark.parametrize("order", [2, 3, 4])
+@pytest.mark.parametrize("name", ["selu", "hardswish", "mish"])
+@pytest.mark.parametrize("order", [2, 4])
 def test_moderate_correlations(name, order):
     """By the Hermite series of ball arithmetic, different q values and a transform."""
     oracle = PairMap(name, 0.7, 3.0, CONSTANTS)

@@ -96,7 +96,7 @@ class LocalMaps(CMap):
         return self._integrals.each(values, lambda x, f, root: f * f)
 
     def dq(self, q: ArrayLike = 1.0, order: int = 1) -> Array:
-        """The derivative of Q of any order i >= 1, for q > 0 of any shape and a continuous f.
+        """The derivative of Q of order i, 1 to 32, for q > 0 of any shape and a continuous f.
 
         Q'(q) = E[f f' x] / sqrt(q) with f at sqrt(q) x (DKS, section 8.1.1). Since E[H(sqrt(q) x)] has the derivative
         E[H He_2] / (2 q) (integrate by parts twice), Q^(i) = E[f f' He_{2i-1}] sqrt(q) / (2^(i-1) q^i).
@@ -124,7 +124,7 @@ class LocalMaps(CMap):
         return np.clip(self._map(c, q1, q2, 0), -1.0, 1.0)
 
     def dc(self, c: ArrayLike, q1: ArrayLike = 1.0, q2: ArrayLike = 1.0, order: int = 1) -> Array:
-        """The derivative of C in c of any order i >= 1; arguments as in `c`.
+        """The derivative of C in c of order i, 1 to 32; arguments as in `c`.
 
         (q1 q2)^(i/2) E[f^(i)(u1) f^(i)(u2)] / sqrt(Q(q1) Q(q2)), where a jump in f^(m), m < i, makes f^(i) hold delta
         functions, which count (DKS, section 8.1.2; docs/quadrature.md).
