@@ -303,7 +303,6 @@ def test_options_and_the_grid():
     assert fine.deviation == pytest.approx(network_maps(arch).deviation().value, rel=1e-4)
 
 
-@pytest.mark.skipif(not hasattr(qc.numeric, "tat"), reason="tailored activation transformations are not in this tree")
 def test_tailored_activations():
     rows = compare(qc.zoo.mlp(20, activation="softplus"), ["tat"], options={"tat": {"tau": 0.2}})
     assert rows["tat"].c_slope_1 == pytest.approx(1, abs=1e-9)
