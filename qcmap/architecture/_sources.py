@@ -20,7 +20,7 @@ from qcmap.architecture._ops import OPS, Affine, BatchNorm, Input, Multiply, Non
 from qcmap.architecture._sets import IntSet, common, union
 from qcmap.architecture._shapes import Projection
 
-_RAW = (Input, Nonlinear, Multiply, BatchNorm)
+RAW = (Input, Nonlinear, Multiply, BatchNorm)
 
 
 def _joined(node: Node, values: list[IntSet]) -> IntSet:
@@ -38,7 +38,7 @@ def raw_maps(arch: Architecture) -> dict[str, str | None]:
 
     rules = {
         **dict.fromkeys(OPS.values(), passed),
-        **dict.fromkeys(_RAW, lambda node, values: node.id),
+        **dict.fromkeys(RAW, lambda node, values: node.id),
         Affine: lambda node, values: None,
     }
     return arch.fold(Algebra("raw maps", rules))
@@ -70,7 +70,7 @@ class Facts:
     def _sources(self) -> dict[str, IntSet]:
         rules = {
             **dict.fromkeys(OPS.values(), _joined),
-            **dict.fromkeys(_RAW, lambda node, values: None),
+            **dict.fromkeys(RAW, lambda node, values: None),
             Affine: lambda node, values: self._key[node.id],
         }
         return self.arch.fold(Algebra("affine sources", rules))

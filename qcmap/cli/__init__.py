@@ -1,0 +1,12 @@
+"""The command line: ``qcmap slope``, ``dks``, ``tat``, ``maps``, ``ntk``, ``compare``, ``check``, ``demo``."""
+
+from qcmap.cli._common import main
+from qcmap.cli._constants import dks, tat
+from qcmap.cli._demo import demo
+from qcmap.cli._kernels import compare, maps, ntk
+from qcmap.cli._wiring import check, slope
+
+for command in (slope, dks, tat, maps, ntk, compare, check, demo):
+    main.add_command(command)
+
+__all__ = ["main"]

@@ -1,0 +1,77 @@
+"""What the commands share: the group, options, reading an architecture, printing JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from qcmap.errors import QCMapError
+
+if TYPE_CHECKING:
+    from qcmap.architecture import Architecture
+
+ARCHITECTURE = click.argument("architecture", metavar="ARCH")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+ACTIVATION = click.option("--activation", help="The activation, instead of the one that ARCH names.")
+CERTIFY = click.option(
+    "--certify", "digits", type=click.IntRange(min=1), help="Prove the constants to this many digits (ball arithmetic)."
+)
+SHAPED = click.option("--zeta", type=float, help="Shape with this global slope bound; unshaped if left out.")
+
+
+class _Numbers(click.ParamType):
+    """Numbers separated by commas."""
+
+    name = "numbers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[float]:
+        try:
+            return value if isinstance(value, list) else [float(part) for part in value.split(",")]
+        except ValueError:
+            self.fail(f"{value!r} is not a list of numbers such as 0,0.5,1", param, ctx)
+
+
+C = click.option("--c", "c", type=_Numbers(), default="-1,-0.5,0,0.5,0.9,1", show_default=True, help="Input c values.")
+ZETA = click.option("--zeta", type=float, default=1.5, show_default=True, help="Global slope bound, above 1.")
+
+
+class _Commands(click.Group):
+    """Shows an error of ours as one line, exit code 1, without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except QCMapError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="qcmap")
+def main() -> None:
+    """What a network's wiring does to geometry, gradients and learning.
+
+    ARCH is a zoo call: mlp, resnet_v2, wide_resnet, densenet, unet, two_towers or multi_head, with arguments after a
+    colon, such as resnet_v2:depth=50,residual_weight=0.2236 or mlp:depth=100,activation=softplus. Or it is an
+    architecture file, such as network.yaml or network.json.
+    """
+
+
+def read_architecture(specification: str, activation: str | None) -> Architecture:
+    """The architecture of a file or a zoo call, all of its activations replaced if one is given."""
+    from qcmap.architecture import Architecture, Node, Nonlinear, load, zoo
+
+    if not specification.lower().endswith((".yaml", ".yml", ".json")):
+        return zoo.call(specification, **({} if activation is None else {"activation": activation}))
+    arch = load(specification)
+    if activation is None:
+        return arch
+    replaced = Nonlinear(activation)
+    nodes = (Node(n.id, replaced if isinstance(n.op, Nonlinear) else n.op, n.inputs) for n in arch.nodes)
+    return Architecture(arch.name, tuple(nodes), arch.outputs)
+
+
+def print_json(data: object) -> None:
+    """Print plain data."""
+    click.echo(json.dumps(data, indent=2))
