@@ -7,7 +7,7 @@ from qcmap.errors import MissingExtra
 if find_spec("torch") is None:
     raise MissingExtra("qcmap.nn", "it needs torch, which is not installed", "pip install 'qcmap[torch]'")
 
-from qcmap.nn import functional
+from qcmap.nn import functional, methods
 from qcmap.nn._initialize import initialize
 from qcmap.nn._measure import measure
 from qcmap.nn._measurement import Measurement, NodeMeasurement
@@ -32,6 +32,7 @@ __all__ = [
     "gaussian_weight",
     "initialize",
     "measure",
+    "methods",
     "orthogonal_weight",
     "pln",
     "pln_inverse",

@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Literal, TypeVar
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Literal, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from qcmap.errors import ArgumentError
 from qcmap.nn._random import generator_from
-from qcmap.nn._weights import check_gain, check_weight, gaussian_weight, orthogonal_weight
+from qcmap.nn._weights import SAMPLERS, check_gain, check_weight, draw
 
 M = TypeVar("M", bound=nn.Module)
 
-_WEIGHTS = {"orthogonal": orthogonal_weight, "gaussian": gaussian_weight}
 _LAYERS = nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d
 Layer = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
+Weights = Literal["orthogonal", "gaussian", "truncated", "uniform"]
+
+
+class Scale(NamedTuple):
+    """What multiplies the standard deviation 1/sqrt(fan-in) of a layer's weights, and that of its biases."""
+
+    gain: float
+    bias: float = 0.0
 
 
 def initialize(
     module: M,
-    weights: Literal["orthogonal", "gaussian"] = "orthogonal",
+    weights: Weights = "orthogonal",
     *,
     delta: bool = True,
     gain: float = 1.0,
+    variances: Mapping[str, tuple[float, float]] | None = None,
     seed: int = 0,
     generator: torch.Generator | None = None,
 ) -> M:
@@ -38,11 +47,15 @@ def initialize(
     module
         The model, or a single layer.
     weights
-        ``"orthogonal"`` (SUO) or ``"gaussian"`` of variance 1/k (DKS, section 4.1).
+        ``"orthogonal"`` (SUO), ``"gaussian"`` (DKS, section 4.1), ``"truncated"`` (normal, cut at two standard
+        deviations) or ``"uniform"``, each of variance 1/k with k the fan-in.
     delta
         Delta initialization of convolutions; otherwise fan-in over all taps.
     gain
-        Multiplies the standard deviation: ``weights="gaussian", delta=False`` with 1 is LeCun's, with sqrt(2) He's.
+        Multiplies the standard deviation of weights.
+    variances
+        By module path, (w, b) for layers whose weights have gain^2 w/k as variance and whose biases are drawn from
+        N(0, b): what `qcmap.numeric.initialized` and `qcmap.edge_of_chaos` say of an architecture's affine nodes.
     seed, generator
         Where the randomness comes from; a generator goes before a seed and is advanced.
 
@@ -54,30 +67,62 @@ def initialize(
     ------
     ArgumentError
         Naming the module's path: for a parameter of anything but these layers, a parametrised or lazy weight, an even
-        kernel size with Delta, a weight shared by layers with different groups. Also for an unknown ``weights``, a bad
-        gain or seed.
+        kernel size with Delta, a weight shared by layers with different groups or variances, a path that is no
+        layer's, a bias variance for a layer without biases. Also for an unknown ``weights``, a bad gain, variance or
+        seed.
     """
-    if weights not in _WEIGHTS:
-        raise ArgumentError(
-            "weights", f"there is no initialization {weights!r}", f"choose one of {', '.join(map(repr, _WEIGHTS))}"
-        )
     check_gain(gain)
+    given = dict(variances or {})
+    layers = dict(module.named_modules())
+    for path, pair in given.items():
+        if not isinstance(layers.get(path), _LAYERS):
+            raise ArgumentError(
+                "variances", f"there is no linear or convolutional layer {path!r}", "give layers' paths"
+            )
+        _check_variances(path, pair)
+
+    def scale(path: str, layer: Layer) -> Scale:
+        weight, bias = given.get(path, (1.0, 0.0))
+        return Scale(gain * math.sqrt(weight), math.sqrt(bias))
+
+    return fill(module, weights, scale, delta=delta, seed=seed, generator=generator)
+
+
+def fill(
+    module: M,
+    weights: str,
+    scale: Callable[[str, Layer], Scale],
+    *,
+    delta: bool,
+    seed: int = 0,
+    generator: torch.Generator | None = None,
+) -> M:
+    """`initialize` with a scale that depends on the layer: the one way in which models are initialised.
+
+    ``scale(path, layer)`` is called for every layer before anything is changed.
+    """
+    if weights not in SAMPLERS:
+        raise ArgumentError(
+            "weights", f"there is no initialization {weights!r}", f"choose one of {', '.join(map(repr, SAMPLERS))}"
+        )
     source = generator_from(seed, generator)
-    plan = _plan(_checked_layers(module, delta=delta))
-    make = _WEIGHTS[weights]
+    plan = _plan(checked_layers(module, delta=delta), scale)
     with torch.no_grad():
-        for layer, groups, new in plan:
+        for layer, groups, (gain, bias), new in plan:
             if new:
                 shape = tuple(layer.weight.shape)
-                layer.weight.copy_(
-                    make(shape, groups=groups, delta=delta, gain=gain, generator=source, dtype=torch.float64)
-                )
+                layer.weight.copy_(draw(SAMPLERS[weights], shape, groups, gain, source, delta=delta))
             if layer.bias is not None:
                 layer.bias.zero_()
+                if bias:
+                    size = tuple(layer.bias.shape)
+                    layer.bias.copy_(
+                        bias * torch.randn(size, generator=source, dtype=torch.float64, device=source.device)
+                    )
     return module
 
 
-def _checked_layers(module: nn.Module, *, delta: bool) -> Iterator[tuple[str, Layer, int]]:
+def checked_layers(module: nn.Module, *, delta: bool) -> Iterator[tuple[str, Layer, int]]:
     """(path, layer, groups) for every layer; raises `ArgumentError` at a module that cannot be initialised."""
     for path, part in module.named_modules():
         subject = path or type(part).__name__
@@ -104,6 +149,15 @@ def _checked_layers(module: nn.Module, *, delta: bool) -> Iterator[tuple[str, La
         yield path, part, groups
 
 
+def _check_variances(path: str, pair: tuple[float, float]) -> None:
+    numbers = [v for v in pair if isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v)]
+    if len(pair) != 2 or len(numbers) != 2 or numbers[0] <= 0 or numbers[1] < 0:
+        raise ArgumentError(
+            "variances", f"{pair} cannot be the variances of the weights and biases of {path}",
+            "give a positive and a non-negative finite number",
+        )  # fmt: skip
+
+
 def _check_storage(subject: str, tensor: Tensor) -> None:
     if nn.parameter.is_lazy(tensor) or tensor.is_meta:
         raise ArgumentError(
@@ -111,17 +165,30 @@ def _check_storage(subject: str, tensor: Tensor) -> None:
         )
 
 
-def _plan(layers: Iterator[tuple[str, Layer, int]]) -> list[tuple[Layer, int, bool]]:
-    """(layer, groups, whether its weight is new); raises `ArgumentError` if layers that share one differ in groups."""
-    first: dict[int, tuple[str, int]] = {}
-    plan: list[tuple[Layer, int, bool]] = []
+def _plan(
+    layers: Iterator[tuple[str, Layer, int]], scale: Callable[[str, Layer], Scale]
+) -> list[tuple[Layer, int, Scale, bool]]:
+    """(layer, groups, scale, whether its weight is new); raises `ArgumentError` if layers that share one disagree."""
+    first: dict[int, tuple[str, int, float]] = {}
+    plan: list[tuple[Layer, int, Scale, bool]] = []
     for path, layer, groups in layers:
-        owner, agreed = first.setdefault(id(layer.weight), (path, groups))
+        own = scale(path, layer)
+        if own.bias and layer.bias is None:
+            raise ArgumentError(
+                path or type(layer).__name__, f"it has no biases to give variance {own.bias**2:g}",
+                "construct it with bias=True",
+            )  # fmt: skip
+        owner, agreed, gain = first.setdefault(id(layer.weight), (path, groups, own.gain))
         if agreed != groups:
             raise ArgumentError(
                 path,
                 f"it shares its weight with {owner}, which has {agreed} groups where it has {groups}",
                 "give the two layers weights of their own",
             )
-        plan.append((layer, groups, owner == path))
+        if gain != own.gain:
+            raise ArgumentError(
+                path, f"it shares its weight with {owner}, which should have another variance",
+                "give the two layers weights of their own, or the same variance",
+            )  # fmt: skip
+        plan.append((layer, groups, own, owner == path))
     return plan

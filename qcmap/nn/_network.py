@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -25,8 +25,7 @@ from qcmap.architecture import (
     Sum,
 )
 from qcmap.errors import ArchitectureError, DataError
-from qcmap.nn._initialize import initialize
-from qcmap.nn._random import generator_from
+from qcmap.nn._initialize import Weights, initialize
 from qcmap.nn._shaped import activation_module
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ class GraphNetwork(nn.Module):
         architecture: Architecture,
         shaping: Shaping | None = None,
         *,
-        weights: Literal["orthogonal", "gaussian"] = "orthogonal",
+        weights: Weights = "orthogonal",
         gain: float = 1.0,
         seed: int = 0,
     ) -> None:
@@ -77,19 +76,12 @@ class GraphNetwork(nn.Module):
             elif type(node.op) not in _FUNCTIONS and not isinstance(node.op, Input):
                 what = f"a {node.op.kind} works on locations, a batch or gates, which a fully-connected network has not"
                 raise ArchitectureError(node.id, what, "write the network in torch")
-        random = generator_from(seed)
-        initialize(self, weights, gain=gain, generator=random)
-        self._rescale(random)
-
-    @torch.no_grad()
-    def _rescale(self, random: torch.Generator) -> None:
-        """Give layers with variances of their own those, once the weights have variance 1/k."""
-        for node in self.architecture.nodes:
-            op = node.op
-            if isinstance(op, Affine) and (op.weight_variance, op.bias_variance) != (1, 0):
-                linear = cast("nn.Linear", self.get_submodule(node.id))
-                linear.weight *= math.sqrt(_weight(node, op.weight_variance))
-                linear.bias.normal_(0, math.sqrt(_weight(node, op.bias_variance)), generator=random)
+        variances = {
+            node.id: (_weight(node, node.op.weight_variance), _weight(node, node.op.bias_variance))
+            for node in architecture.nodes
+            if isinstance(node.op, Affine)
+        }
+        initialize(self, weights, gain=gain, variances=variances, seed=seed)
 
     def _linear(self, node: Node, op: Affine) -> nn.Linear:
         if op.kernel or op.parameters is not None:

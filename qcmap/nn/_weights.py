@@ -1,4 +1,4 @@
-"""Random weights in torch's own layout: scaled uniform orthogonal (SUO) and Gaussian, with and without Delta.
+"""Random weights in torch's own layout: scaled uniform orthogonal (SUO) and independent, with and without Delta.
 
 A weight of shape [out, in/groups, *kernel] holds ``groups`` independent blocks of out/groups rows. With Delta
 initialization (DKS, section 4.1) the m x k matrix of a block, m = out/groups and k = in/groups, stands at the central
@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from qcmap.errors import ArgumentError
 from qcmap.nn._random import generator_from
@@ -44,6 +44,34 @@ def gaussian_matrix(rows: int, columns: int, generator: torch.Generator) -> Tens
     """A float64 sample [rows, columns] with independent entries of mean 0 and variance 1/columns (DKS, section 4.1)."""
     sample = torch.randn(rows, columns, dtype=torch.float64, generator=generator, device=generator.device)
     return sample / math.sqrt(columns)
+
+
+_CUT = 2.0
+_CUT_DEVIATION = math.sqrt(1 - 4 * math.exp(-2) / (math.sqrt(2 * math.pi) * math.erf(math.sqrt(2))))
+"""The standard deviation of x given abs(x) < 2: with p the density and P = erf(sqrt 2) the probability of that,
+E[x^2; abs(x) < 2] = P - 4 p(2), from x p = -p'."""
+
+
+def truncated_matrix(rows: int, columns: int, generator: torch.Generator) -> Tensor:
+    """Independent normal entries, cut at two standard deviations and rescaled to variance 1/columns (DKS, 28.5.1)."""
+    sample = torch.empty(rows, columns, dtype=torch.float64, device=generator.device)
+    nn.init.trunc_normal_(sample, a=-_CUT, b=_CUT, generator=generator)
+    return sample / (_CUT_DEVIATION * math.sqrt(columns))
+
+
+def uniform_matrix(rows: int, columns: int, generator: torch.Generator) -> Tensor:
+    """Independent entries, uniform between -sqrt(3/columns) and sqrt(3/columns): variance 1/columns (DKS, 28.5.1)."""
+    sample = torch.rand(rows, columns, dtype=torch.float64, generator=generator, device=generator.device)
+    return (2 * sample - 1) * math.sqrt(3 / columns)
+
+
+SAMPLERS: dict[str, Sampler] = {
+    "orthogonal": suo_matrix,
+    "gaussian": gaussian_matrix,
+    "truncated": truncated_matrix,
+    "uniform": uniform_matrix,
+}
+"""Distributions of a matrix by name, each of variance 1/columns; columns of SUO matrices keep norms besides."""
 
 
 def orthogonal_weight(
@@ -80,7 +108,7 @@ def orthogonal_weight(
         gain that is not positive and finite.
     """
     source = generator_from(seed, generator)
-    return _weight(suo_matrix, shape, groups, gain, source, delta=delta).to(device or "cpu", dtype or _default())
+    return draw(suo_matrix, shape, groups, gain, source, delta=delta).to(device or "cpu", dtype or _default())
 
 
 def gaussian_weight(
@@ -96,11 +124,10 @@ def gaussian_weight(
 ) -> Tensor:
     """A Gaussian weight of variance gain^2/k at the central tap, or gain^2/(k * taps) everywhere without Delta.
 
-    Arguments and errors are those of `orthogonal_weight`. ``gain=sqrt(2)`` and ``delta=False`` give He's
-    initialization, ``gain=1`` LeCun's.
+    Arguments and errors are those of `orthogonal_weight`.
     """
     source = generator_from(seed, generator)
-    return _weight(gaussian_matrix, shape, groups, gain, source, delta=delta).to(device or "cpu", dtype or _default())
+    return draw(gaussian_matrix, shape, groups, gain, source, delta=delta).to(device or "cpu", dtype or _default())
 
 
 def _default() -> torch.dtype:
@@ -133,9 +160,10 @@ def check_gain(gain: float) -> None:
         raise ArgumentError("gain", f"a gain is a positive finite number, not {gain!r}", "give such a number")
 
 
-def _weight(
+def draw(
     sampler: Sampler, shape: Sequence[int], groups: int, gain: float, generator: torch.Generator, *, delta: bool
 ) -> Tensor:
+    """A float64 weight [out, in/groups, *kernel] of independent samples, one for each group."""
     check_weight(shape, groups, delta=delta)
     check_gain(gain)
     out, channels, *kernel = shape
