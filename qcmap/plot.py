@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qcmap._atomic import write_whole
 from qcmap.errors import MissingExtra
 
 if TYPE_CHECKING:
@@ -58,9 +60,7 @@ def by_layer(
 def save(figure: Figure, path: Path) -> Path:
     """Write the figure whole or not at all, and return its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        figure.savefig(partial, dpi=150, format=path.suffix.lstrip("."))
-        return partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    image = io.BytesIO()
+    figure.savefig(image, dpi=150, format=path.suffix.lstrip("."))
+    write_whole(path, image.getvalue())
+    return path

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import graphlib
 import os
-import secrets
-import stat
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any
 
+from qcmap._atomic import write_whole
 from qcmap.architecture._architecture import Architecture
 from qcmap.architecture._expressions import ASSUMPTIONS, is_symbol_name, read_symbol
 from qcmap.architecture._formula import FormulaError
@@ -68,7 +66,7 @@ def save(arch: Architecture, path: str | os.PathLike[str]) -> None:
         symbols of one name.
     """
     file, as_json = _format(path)
-    _replace(file, _text(arch, as_json=as_json).encode())
+    write_whole(file, _text(arch, as_json=as_json).encode(), error=ArchitectureError)
 
 
 def _format(path: str | os.PathLike[str]) -> tuple[str, bool]:
@@ -266,28 +264,3 @@ def _json_lines(
     yield "  ],"
     yield f'  "outputs": {rendered(outputs, quoted)}'
     yield "}"
-
-
-def _replace(file: str, data: bytes) -> None:
-    """Write a file whole or not at all: to a new file beside it, which then takes its name."""
-    try:
-        # A link stays a link: what it leads to is replaced.
-        target = os.path.realpath(file)
-        temporary = os.path.join(os.path.dirname(target), f".qcmap-{secrets.token_hex(8)}.tmp")
-        try:
-            with open(temporary, "xb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
-            with suppress(FileNotFoundError):
-                os.chmod(temporary, stat.S_IMODE(os.stat(target).st_mode))
-            os.replace(temporary, target)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(temporary)
-            raise
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ArchitectureError(
-            file, f"it cannot be written ({reason})", "give a path in a folder you may write"
-        ) from error

@@ -14,14 +14,15 @@ PACKAGE = ROOT / "qcmap"
 
 ALLOWED = {
     "errors": set(),
+    "_atomic": {"errors"},
     "activations": {"errors"},
-    "architecture": {"errors", "activations"},
+    "architecture": {"errors", "activations", "_atomic"},
     "symbolic": {"errors", "activations", "architecture"},
     "numeric": {"errors", "activations", "architecture", "symbolic"},
-    "nn": {"errors", "activations", "architecture", "symbolic", "numeric"},
-    "plot": {"errors", "activations", "architecture", "symbolic", "numeric", "nn"},
+    "nn": {"errors", "_atomic", "activations", "architecture", "symbolic", "numeric"},
+    "plot": {"errors", "_atomic", "activations", "architecture", "symbolic", "numeric", "nn"},
     "demo": {"errors", "activations", "architecture", "symbolic", "numeric", "nn", "plot"},
-    "cli": {"errors", "activations", "architecture", "symbolic", "numeric", "nn", "plot", "demo"},
+    "cli": {"errors", "_atomic", "activations", "architecture", "symbolic", "numeric", "nn", "plot", "demo"},
     "__main__": {"cli"},
 }
 
