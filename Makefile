@@ -11,7 +11,7 @@ demo: $(VENV)/.demo
 	$(BIN)/qcmap demo --output demo-output
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -p no:benchmark
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
