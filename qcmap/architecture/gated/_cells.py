@@ -23,18 +23,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Lanes:
-    """Pairs (context, input), in that order: an input's column of the data, for each context that has some."""
+    """What cells are counted by: the context of each lane, in order, and for each input node the lanes it feeds."""
 
     context: Integers
-    input: Integers
+    members: tuple[Integers, ...]
 
     @classmethod
     def of(cls, task: GatedTask) -> Lanes:
-        """The lanes with a moment."""
+        """One lane for each pair of a context and an input with a moment there."""
         pairs = [(task.xx.context, task.xx.row), (task.xx.context, task.xx.column), (task.yx.context, task.yx.column)]
         width = max(len(task.inputs), 1)
         keys = distinct(np.concatenate([context * width + node for context, node in pairs]))
-        return cls(keys // width, keys % width)
+        order = np.argsort(keys % width, kind="stable")
+        bounds = np.searchsorted((keys % width)[order], np.arange(1, width))
+        return cls(keys // width, tuple(np.split(order, bounds)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +76,7 @@ class Cells:
         for v, node in enumerate(arch.nodes):
             op = node.op
             if isinstance(op, Input):
-                own = np.nonzero(lanes.input == position[node.id])[0]
+                own = lanes.members[position[node.id]]
                 found = NodeCells(own[_members(lanes.context[own], needed[v])], ())
             else:
                 weights = _weights(op)

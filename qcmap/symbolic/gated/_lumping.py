@@ -45,7 +45,9 @@ class _Refinement:
         # Where a gate or weight stands, its position in one table.
         self.coefficients = {id(term): self._coded(term) for node in self.cells.nodes for term in node.terms}
         width = max(len(task.inputs), 1)
-        keys = lanes.context * width + lanes.input
+        keys = lanes.context * width
+        for k, members in enumerate(lanes.members):
+            keys[members] += k
         self.targets = self._targets(keys, width)
         self.pairs = self._pairs(keys, width)
 

@@ -1,0 +1,1 @@
+"""Gated deep linear networks in numbers."""

@@ -1,0 +1,232 @@
+"""The full matrix flow (2) in numpy: one pass forward and one backward over the open cells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qcmap.architecture.gated import GatedNetwork, Term
+from qcmap.errors import ArgumentError, NumericalError
+from qcmap.numeric.gated._columns import Columns
+
+Array: TypeAlias = NDArray[np.float64]
+Weights: TypeAlias = Mapping[str, Array]
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """Weights and losses along a flow or descent.
+
+    Attributes
+    ----------
+    times
+        In units of tau; for descent, step numbers.
+    losses
+        The loss (1) at these times.
+    weights
+        For each edge, [times, target channels, source channels].
+    """
+
+    times: Array
+    losses: Array
+    weights: Weights
+
+    def at(self, k: int) -> dict[str, Array]:
+        """The weights at one of the times."""
+        return {edge: matrix[k] for edge, matrix in self.weights.items()}
+
+    def __repr__(self) -> str:
+        return f"<trajectory of {len(self.weights)} edges, loss {self.losses[0]:.6g} to {self.losses[-1]:.6g}>"
+
+
+class FullFlow:
+    """The loss (1) of a gated network and its gradient in every weight matrix.
+
+    Cost: each edge multiplies the examples of the contexts in which it is open, so contexts times edges, not pairs of
+    paths. Raises as `Columns.of`.
+    """
+
+    def __init__(self, network: GatedNetwork) -> None:
+        self.network = network
+        self.columns = Columns.of(network)
+        self._weights = {
+            id(term): None if term.weight is None else term.weight.numbers()
+            for node in self.columns.cells.nodes
+            for term in node.terms
+        }
+
+    @cached_property
+    def shapes(self) -> dict[str, tuple[int, int]]:
+        """The shape of each edge's matrix."""
+        return {edge: self.network.shape(edge) for edge in self.network.edges}
+
+    def loss(self, weights: Weights) -> float:
+        """The loss (1): half the mean squared error, summed over outputs, averaged over contexts."""
+        values = self._forward(self._checked(weights))
+        return self._loss([values[v] for v in self.columns.cells.outputs])
+
+    def gradient(self, weights: Weights) -> tuple[float, dict[str, Array]]:
+        """The loss and its gradient in each edge's matrix; tau dW/dt is minus that."""
+        cells, nodes = self.columns.cells, self.network.architecture.nodes
+        values = self._forward(self._checked(weights))
+        back: list[Array | None] = [None] * len(nodes)
+        for v, target in zip(cells.outputs, self.columns.targets, strict=True):
+            back[v] = values[v] - target
+        loss = self._loss([values[v] for v in cells.outputs])
+        gradient: dict[str, Array] = {}
+        for v in range(len(nodes) - 1, -1, -1):
+            here, edge = back[v], nodes[v].id
+            if edge in self.shapes:
+                gradient[edge] = np.zeros(self.shapes[edge])
+            if here is None:
+                continue
+            for term in cells.nodes[v].terms:
+                scale = self._weights[id(term)]
+                came = here[:, term.at]
+                if scale is None:
+                    gradient[edge] = came @ values[term.source][:, term.take].T
+                    came = weights[edge].T @ came
+                else:
+                    came = came * scale
+                total = back[term.source]
+                if total is None:
+                    total = back[term.source] = np.zeros_like(values[term.source])
+                total[:, term.take] += came
+            back[v] = None
+        return loss, gradient
+
+    def flow(
+        self, weights: Weights, times: Sequence[float] | Array, *, rtol: float = 1e-10, atol: float = 1e-12
+    ) -> Trajectory:
+        """Gradient flow tau dW/dt = -dL/dW from these weights, at given times in units of tau, the first one 0.
+
+        Raises
+        ------
+        NumericalError
+            If the integration fails.
+        """
+        from scipy.integrate import solve_ivp
+
+        grid = checked_times(times)
+        start = self._flat(self._checked(weights))
+        found = solve_ivp(
+            lambda _, flat: -self._flat(self.gradient(self._shaped(flat))[1]),
+            (0.0, float(grid[-1])), start, method="DOP853", t_eval=grid, rtol=rtol, atol=atol,
+        )  # fmt: skip
+        if not found.success:
+            raise NumericalError(self.network.architecture.name, found.message, "give a shorter time or smaller data")
+        steps = [self._shaped(row) for row in found.y.T]
+        return self._trajectory(grid, steps)
+
+    def descend(self, weights: Weights, rate: float, steps: int, *, every: int = 1) -> Trajectory:
+        """Gradient descent W <- W - rate dL/dW, recorded at step 0 and every so many steps.
+
+        Raises
+        ------
+        ArgumentError
+            For a rate that is not positive or counts that are.
+        NumericalError
+            If the weights grow beyond all bounds.
+        """
+        if not rate > 0 or steps < 1 or every < 1:
+            raise ArgumentError("rate", f"rate {rate}, steps {steps} and every {every} must be positive", "change them")
+        now, kept, at = dict(self._checked(weights)), [dict(weights)], [0]
+        for step in range(1, steps + 1):
+            loss, gradient = self.gradient(now)
+            if not np.isfinite(loss):
+                raise NumericalError(self.network.architecture.name, f"descent diverges at step {step}", "lower rate")
+            now = {edge: matrix - rate * gradient[edge] for edge, matrix in now.items()}
+            if step % every == 0:
+                kept.append(now)
+                at.append(step)
+        return self._trajectory(np.array(at, dtype=float), kept)
+
+    def outputs(self, weights: Weights) -> dict[str, Array]:
+        """What arrives at each output node of each example that reaches it, weighted as `Columns`."""
+        values = self._forward(self._checked(weights))
+        names = self.network.architecture.outputs
+        return {name: values[v] for name, v in zip(names, self.columns.cells.outputs, strict=True)}
+
+    def _trajectory(self, times: Array, steps: Sequence[Weights]) -> Trajectory:
+        losses = np.array([self.loss(step) for step in steps])
+        return Trajectory(times, losses, {edge: np.stack([step[edge] for step in steps]) for edge in self.shapes})
+
+    def _forward(self, weights: Weights) -> list[Array]:
+        arch, cells, values = self.network.architecture, self.columns.cells, []
+        for v, node in enumerate(arch.nodes):
+            terms = cells.nodes[v].terms
+            if not node.inputs:
+                values.append(self.columns.inputs[arch.inputs.index(node.id)])
+            elif node.id in self.shapes:
+                rows = self.shapes[node.id][0]
+                values.append(weights[node.id] @ _taken(values, terms[0]) if terms else np.zeros((rows, 0)))
+            else:
+                rows = values[arch.predecessors[v][0]].shape[0]
+                total = np.zeros((rows, len(cells.nodes[v].lanes)))
+                for term in terms:
+                    total[:, term.at] += self._weights[id(term)] * _taken(values, term)
+                values.append(total)
+        return values
+
+    def _loss(self, outputs: Sequence[Array]) -> float:
+        errors = (float(((y - h) ** 2).sum()) for y, h in zip(self.columns.targets, outputs, strict=True))
+        return self.columns.constant + sum(errors) / 2
+
+    def _flat(self, weights: Weights) -> Array:
+        return np.concatenate([weights[edge].ravel() for edge in self.shapes])
+
+    def _shaped(self, flat: Array) -> dict[str, Array]:
+        found, at = {}, 0
+        for edge, (rows, columns) in self.shapes.items():
+            found[edge] = flat[at : at + rows * columns].reshape(rows, columns)
+            at += rows * columns
+        return found
+
+    def _checked(self, weights: Weights) -> Weights:
+        for edge, shape in self.shapes.items():
+            if edge not in weights or np.shape(weights[edge]) != shape:
+                got = np.shape(weights[edge]) if edge in weights else "none"
+                raise ArgumentError(edge, f"its weights have the shape {shape}, not {got}", "give one matrix an edge")
+        return weights
+
+
+def _taken(values: Sequence[Array], term: Term) -> Array:
+    source = values[term.source]
+    return source if len(term.take) == source.shape[1] else source[:, term.take]
+
+
+def checked_times(times: Sequence[float] | Array) -> Array:
+    """Times as an array; raises `ArgumentError` unless they begin with 0 and grow."""
+    grid = np.asarray(times, dtype=float)
+    if grid.ndim != 1 or len(grid) < 2 or grid[0] != 0 or not (np.diff(grid) > 0).all() or not np.isfinite(grid[-1]):
+        raise ArgumentError("times", "they are not 0 and then growing", "give e.g. numpy.linspace(0, 10, 101)")
+    return grid
+
+
+def random_weights(
+    network: GatedNetwork, *, gain: float = 0.2, kind: Literal["orthogonal", "gaussian"] = "orthogonal", seed: int = 0
+) -> dict[str, Array]:
+    """Random initial weights: gain times an orthogonal matrix (NRR, Fig. 4), or with entries of variance gain^2 / n.
+
+    An orthogonal matrix that is not square has orthonormal rows or columns, whichever there are fewer of; n counts a
+    matrix's columns. Each edge draws from its own stream of the seed.
+    """
+    if kind not in ("orthogonal", "gaussian"):
+        raise ArgumentError("kind", f"there is no kind {kind!r}", "choose 'orthogonal' or 'gaussian'")
+    found = {}
+    for k, edge in enumerate(network.edges):
+        rows, columns = network.shape(edge)
+        draw = np.random.default_rng([seed, k]).standard_normal((rows, columns))
+        if kind == "gaussian":
+            found[edge] = gain * draw / np.sqrt(columns)
+            continue
+        tall = draw if rows >= columns else draw.T
+        q, r = np.linalg.qr(tall)
+        q = q * np.sign(np.diag(r))
+        found[edge] = gain * (q if rows >= columns else q.T)
+    return found

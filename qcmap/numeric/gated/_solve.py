@@ -1,0 +1,268 @@
+"""The reduced dynamics in numbers: flow, descent, times to learn, steady states."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from qcmap.errors import ArgumentError, NumericalError
+from qcmap.numeric.gated._full import checked_times
+from qcmap.numeric.gated._reduce import scalars
+from qcmap.symbolic.gated import Quotient, Reduced
+from qcmap.symbolic.gated._quotient import Error
+
+Array: TypeAlias = NDArray[np.float64]
+Start: TypeAlias = "float | Mapping[str, ArrayLike] | Array"
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """The variables of a reduced network along its flow or descent.
+
+    Attributes
+    ----------
+    reduced
+        What was solved.
+    times
+        In units of tau; for descent, step numbers.
+    values
+        [times, classes, modes].
+    losses
+        The loss (1), if the task has ``<|y|^2>``; else less its value at B = 0.
+    drift
+        The largest change of a first integral, relative to its largest term: an error of the solver (0 for descent,
+        which does not conserve them).
+    """
+
+    reduced: Reduced
+    times: Array
+    values: Array
+    losses: Array
+    drift: float
+    dense: Any = None
+
+    def __getitem__(self, name: str) -> Array:
+        """The values [times, modes] of one variable."""
+        names = [str(symbol) for symbol in self.reduced.symbols]
+        if name not in names:
+            raise ArgumentError(name, "it is no variable", f"choose one of {', '.join(names)}")
+        return self.values[:, names.index(name)]
+
+    def __call__(self, time: float) -> Array:
+        """The variables [classes, modes] at any time up to the last, of a flow."""
+        if self.dense is None or not 0 <= time <= self.times[-1]:
+            raise ArgumentError("time", f"{time} is not within the flow", f"stay in 0 .. {self.times[-1]:g} of a flow")
+        return self.dense(time).reshape(self.values.shape[1:])
+
+    def learned(self, values: Array | None = None) -> Array:
+        """How much of each mode is learned: the mean of map / (S/D), weighted by what it adds to the loss.
+
+        ``values`` are [classes, modes]; those of all times, giving [times, modes], if left out.
+        """
+        numeric = _numeric(self.reduced)
+        if values is not None:
+            return _learned(numeric, values)
+        return np.stack([_learned(numeric, row) for row in self.values])
+
+    def times_to(self, fraction: float = 0.5) -> Array:
+        """For each mode the first time at which this fraction of it is learned; infinity if that is after the end.
+
+        Raises
+        ------
+        ArgumentError
+            For a fraction outside (0, 1), for a descent, or where an output sees correlated inputs, whose targets do
+            not belong to one input each.
+        """
+        from scipy.optimize import brentq
+
+        if not 0 < fraction < 1:
+            raise ArgumentError("fraction", f"it lies between 0 and 1, not {fraction}", "give e.g. 0.5")
+        if self.dense is None:
+            raise ArgumentError("solution", "it is a descent, known at its steps only", "solve the flow")
+        grid = np.union1d(self.times, self.dense.ts)
+        table = np.stack([self.learned(self(time)) for time in grid])
+        found = np.full(table.shape[1], np.inf)
+        for mode, column in enumerate(table.T):
+            above = np.flatnonzero(column >= fraction)
+            if len(above) and above[0] == 0:
+                found[mode] = 0.0
+            elif len(above):
+                a, b = grid[above[0] - 1], grid[above[0]]
+                value = brentq(lambda t, m=mode: self.learned(self(t))[m] - fraction, a, b, xtol=1e-12 * b)
+                found[mode] = float(value)
+        return found
+
+    def __repr__(self) -> str:
+        _, classes, modes = self.values.shape
+        return f"<solution: {classes} variables of {modes} modes, {len(self.times)} times to {self.times[-1]:g}>"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Times, losses, drift and the values of each variable as lists."""
+        rows = {str(s): self.values[:, k].tolist() for k, s in enumerate(self.reduced.symbols)}
+        return {"times": self.times.tolist(), "losses": self.losses.tolist(), "drift": self.drift, "values": rows}
+
+
+def solve(
+    reduced: Reduced, start: Start, times: Sequence[float] | Array, *, rtol: float = 1e-11, atol: float = 1e-13
+) -> Solution:
+    """The flow of a reduced network with numbers for S and D, from these values of its variables.
+
+    Parameters
+    ----------
+    reduced
+        Made from data; or from symbols and then ``reduced.substitute(S=..., D=...)``.
+    start
+        One number for all variables, values by variable (a number, or one a mode), or an array [classes, modes].
+    times
+        In units of tau, 0 first.
+
+    Raises
+    ------
+    ArgumentError
+        For symbols without numbers, or a start or times that do not fit.
+    NumericalError
+        If the integration fails, or a first integral drifts by more than 1e-7.
+    """
+    from scipy.integrate import solve_ivp
+
+    grid, begin, numeric = checked_times(times), scalars(reduced, start), _numeric(reduced)
+    shape = begin.shape
+    found = solve_ivp(
+        lambda _, flat: _flow(numeric, flat.reshape(shape)).ravel(),
+        (0.0, float(grid[-1])), begin.ravel(), method="DOP853", t_eval=grid, dense_output=True, rtol=rtol, atol=atol,
+    )  # fmt: skip
+    if not found.success:
+        raise NumericalError("solve", found.message, "give a shorter time or smaller moments")
+    values = found.y.T.reshape(len(grid), *shape)
+    drift = _drift(reduced, values)
+    if drift > 1e-7:
+        raise NumericalError("solve", f"a first integral drifts by {drift:.1e}", "give a smaller rtol")
+    return Solution(reduced, grid, values, _losses(reduced, numeric, values), drift, found.sol)
+
+
+def descend(reduced: Reduced, start: Start, rate: float, steps: int) -> Solution:
+    """Gradient descent B <- B + rate * (tau dB/dt) on the reduced network: that of the full one, from such weights.
+
+    ``rate`` is the step in the weights of the loss (1). Parameters and errors are otherwise those of `solve`.
+    """
+    if not rate > 0 or steps < 1:
+        raise ArgumentError("rate", f"rate {rate} and steps {steps} must be positive", "change them")
+    now, numeric = scalars(reduced, start), _numeric(reduced)
+    values = [now]
+    for step in range(1, steps + 1):
+        now = now + rate * _flow(numeric, now)
+        if not np.isfinite(now).all():
+            raise NumericalError("descend", f"descent diverges at step {step}", "give a smaller rate")
+        values.append(now)
+    table = np.stack(values)
+    return Solution(reduced, np.arange(steps + 1.0), table, _losses(reduced, numeric, table), 0.0)
+
+
+@dataclass(frozen=True)
+class Equilibrium:
+    """Where a flow ends up.
+
+    Attributes
+    ----------
+    values
+        [classes, modes].
+    rates
+        For each mode, the eigenvalues of the Jacobian, largest real part first. First integrals make as many of them
+        zero; steady states that come in families more.
+    stable
+        For each mode, whether no eigenvalue is positive and as many are zero as there are first integrals.
+    """
+
+    values: Array
+    rates: Array
+    stable: NDArray[np.bool_]
+
+
+def equilibrium(reduced: Reduced, start: Start, *, longest: float = 1e6) -> Equilibrium:
+    """The steady state that the flow from these values reaches.
+
+    Raises
+    ------
+    NumericalError
+        If the rates are not below 1e-9 of the largest seen by the time ``longest``.
+    """
+    numeric, now, span = _numeric(reduced), scalars(reduced, start), 10.0
+    largest = float(np.abs(_flow(numeric, now)).max())
+    elapsed = 0.0
+    while elapsed < longest:
+        now = solve(reduced, now, [0.0, span]).values[-1]
+        rate = float(np.abs(_flow(numeric, now)).max())
+        largest, elapsed, span = max(largest, rate), elapsed + span, 2 * span
+        if rate <= 1e-9 * largest:
+            break
+    else:
+        raise NumericalError("equilibrium", f"the flow is not at rest after {longest:g}", "give a longer time")
+    jacobian = _jacobian(numeric, now)
+    rates = np.sort(np.linalg.eigvals(jacobian.transpose(2, 0, 1)).real, axis=1)[:, ::-1]
+    scale = np.abs(rates).max(axis=1, keepdims=True)
+    zero, positive = np.abs(rates) <= 1e-6 * scale, rates > 1e-6 * scale
+    stable = ~positive.any(axis=1) & (zero.sum(axis=1) == len(reduced.integral_rows))
+    return Equilibrium(now, rates, stable)
+
+
+def _jacobian(numeric: Quotient, values: Array) -> Array:
+    """d flow_i / d b_j, [classes, classes, modes], by steps in the imaginary direction: exact to rounding."""
+    columns = []
+    for j in range(len(values)):
+        moved = values.astype(complex)
+        moved[j] += 1e-30j
+        columns.append(np.imag(_flow(numeric, moved)) / 1e-30)
+    return np.stack(columns, axis=1)
+
+
+def _numeric(reduced: Reduced) -> Quotient:
+    """The circuit with floats; raises `ArgumentError` if symbols are left."""
+
+    def number(table: str, value: Any) -> Any:
+        if isinstance(value, np.ndarray):
+            return value
+        if getattr(value, "free_symbols", None):
+            names = ", ".join(sorted(map(str, value.free_symbols)))
+            raise ArgumentError("reduced", f"{names} have no numbers", "use reduced.substitute(...) first")
+        return float(value)
+
+    return reduced.quotient.map(number)
+
+
+def _flow(numeric: Quotient, values: Array) -> Array:
+    return np.stack([np.broadcast_to(rate, values.shape[1:]) for rate in numeric.flow(list(values))])
+
+
+def _losses(reduced: Reduced, numeric: Quotient, values: Array) -> Array:
+    task = reduced.network.task
+    start = 0.0 if task.yy is None else float(task.probability.numbers() @ task.yy.numbers()) / 2
+    return np.array([start + float(np.sum(numeric.loss(list(row)))) for row in values])
+
+
+def _drift(reduced: Reduced, values: Array) -> float:
+    worst = 0.0
+    for row in reduced.integral_rows:
+        terms = np.array(row)[:, None] * values**2
+        now, size = terms.sum(axis=1), np.abs(terms).max()
+        worst = max(worst, float(np.abs(now - now[0]).max() / max(size, 1e-300)))
+    return worst
+
+
+def _learned(numeric: Quotient, values: Array) -> Array:
+    cells = numeric.values(list(values))
+    got = wanted = 0.0
+    for count, error, front in numeric.losses:
+        cell = numeric.cells[error]
+        assert isinstance(cell, Error)
+        if cell.target < 0:
+            continue
+        if len(cell.terms) != 1:
+            raise ArgumentError("solution", "an output sees several correlated inputs", "follow the loss instead")
+        target = numeric.targets[cell.target]
+        weight = count * numeric.probabilities[cell.probability] * target
+        got, wanted = got + weight * cells[front], wanted + weight * target / numeric.inputs[cell.terms[0][0]]
+    return np.broadcast_to(got / np.where(wanted == 0, 1.0, wanted), values.shape[1:])

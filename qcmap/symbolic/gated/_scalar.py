@@ -1,0 +1,282 @@
+"""One scalar equation tau dB/dt = f(B): its time as a closed form, explicit solutions, steady states.
+
+1/f is split into partial fractions. A term p/q with q irreducible integrates to a sum over the roots r of q of
+p(r)/q'(r) log(B - r), written as logarithm or arctangent for degrees 1 and 2. For equation (15), with b = B2 and
+P = M S - D b (b^2 + C), which is M S modulo b^2 + C,
+
+    M^2 / ((b^2 + C) P)  =  (M / S) (1 / (b^2 + C) + D b / P) :
+
+1/(b^2 + C) gives arctan(b / sqrt C) / sqrt C for C > 0, the area tangent for C < 0 and -1/b for C = 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
+
+import mpmath as mp
+import sympy
+
+from qcmap.errors import ArgumentError, NumericalError
+from qcmap.symbolic._local import Expr, readable
+
+_DIGITS = 40
+
+
+class SteadyState(NamedTuple):
+    """A value that the flow leaves in place. ``half-stable`` attracts from one side only."""
+
+    value: float
+    stability: Literal["stable", "unstable", "half-stable"]
+
+
+@dataclass(frozen=True)
+class ScalarEquation:
+    """``tau d variable / dt = rate``.
+
+    Attributes
+    ----------
+    squares
+        The squares of the eliminated variables.
+    constants
+        What the constants C in them are: the first integrals, at any time.
+    """
+
+    variable: Expr
+    rate: Expr
+    squares: Mapping[Expr, Expr]
+    constants: Mapping[Expr, Expr]
+
+    @property
+    def roots(self) -> int:
+        """How many square roots the rate has."""
+        return sum(1 for power in self.rate.atoms(sympy.Pow) if not power.exp.is_Integer)
+
+    def substitute(self, **values: Any) -> ScalarEquation:
+        """With numbers for symbols, taken exactly.
+
+        Raises
+        ------
+        ArgumentError
+            For a name that is no symbol of the equation.
+        """
+        from qcmap.symbolic.gated._reduced import exact
+
+        known = {symbol.name: symbol for symbol in self.rate.free_symbols - {self.variable}}
+        for name in values:
+            if name not in known:
+                raise ArgumentError(name, "it is no symbol of the equation", f"choose from {', '.join(sorted(known))}")
+        given = {known[name]: exact(value) for name, value in values.items()}
+        squares = {symbol: square.subs(given) for symbol, square in self.squares.items()}
+        constants = {symbol: integral for symbol, integral in self.constants.items() if symbol not in given}
+        return ScalarEquation(self.variable, sympy.factor(self.rate.subs(given)), squares, constants)
+
+    @cached_property
+    def fractions(self) -> tuple[tuple[Expr, Expr, int], ...]:
+        """1/rate as terms ``numerator / denominator**power``, the denominators irreducible.
+
+        Raises
+        ------
+        ArgumentError
+            If the rate has square roots or is zero.
+        """
+        if self.roots or self.rate == 0:
+            raise ArgumentError(
+                str(self.variable), f"its rate {readable(self.rate)} is not a polynomial, or is zero",
+                "take another variable, or balanced dynamics",
+            )  # fmt: skip
+        found = []
+        for term in sympy.Add.make_args(sympy.apart(1 / self.rate, self.variable)):
+            over, under = sympy.fraction(sympy.together(term))
+            constant, factors = sympy.factor_list(under, self.variable)
+            free = [factor for factor, _ in factors if not factor.has(self.variable)]
+            factors = [(factor, power) for factor, power in factors if factor.has(self.variable)]
+            assert not free, self.rate
+            if not factors:
+                found.append((over / under, sympy.Integer(1), 1))
+                continue
+            ((factor, power),) = factors
+            found.append((sympy.factor(over / constant), factor, power))
+        return tuple(found)
+
+    @cached_property
+    def time(self) -> Expr:
+        """``t / tau`` as a function of the variable, up to a constant."""
+        terms = [self._integral(*fraction) for fraction in self.fractions]
+        return sympy.Add(*terms)
+
+    def _integral(self, over: Expr, under: Expr, power: int) -> Expr:
+        b = self.variable
+        poly = sympy.Poly(under, b)
+        if power > 1 or poly.degree() == 0:
+            return sympy.integrate(over / under**power, b)
+        if poly.degree() == 1:
+            return sympy.factor(over / poly.LC()) * sympy.log(sympy.Abs(b - poly.nth(0) * -1 / poly.LC()))
+        if poly.degree() == 2 and poly.nth(1) == 0:
+            c, slope = sympy.factor(poly.nth(0) / poly.LC()), sympy.Poly(over, b)
+            odd = sympy.factor(slope.nth(1) / poly.LC() / 2) * sympy.log(sympy.Abs(b**2 + c))
+            return odd + sympy.factor(slope.nth(0) / poly.LC()) * reciprocal_integral(b, c)
+        r = sympy.Dummy("r")
+        weight = sympy.factor(over.subs(b, r) / poly.diff(b).as_expr().subs(b, r))
+        return sympy.RootSum(poly.as_expr().subs(b, r), sympy.Lambda(r, weight * sympy.log(b - r)), x=r, auto=False)
+
+    def explicit(self, time: Expr | None = None, start: Expr | None = None) -> Mapping[Expr, Expr]:
+        """The solution of tau dB/dt = alpha B - beta B^(k+1), a logistic curve in u = B^k; keyed by u.
+
+        u(t) = (alpha/beta) / (1 - (1 - alpha/(beta u0)) exp(-k alpha t / tau)), (21) of the paper for k = 2. ``time``
+        is in units of tau (the symbol t) and ``start`` is u0.
+
+        Raises
+        ------
+        ArgumentError
+            If the equation is not of this kind.
+        """
+        b = self.variable
+        terms = dict(sympy.Poly(sympy.expand(self.rate), b).terms()) if not self.roots else {}
+        degrees = sorted(degree for (degree,) in terms)
+        if len(degrees) != 2 or degrees[0] != 1:
+            raise ArgumentError(
+                str(b), f"the rate {readable(self.rate)} is not alpha {b} - beta {b}^k", "use time, the implicit form"
+            )
+        k = degrees[1] - 1
+        alpha, beta = terms[(1,)], -terms[(degrees[1],)]
+        t = sympy.Symbol("t", real=True) if time is None else time
+        u0 = sympy.Symbol("u0", positive=True) if start is None else start
+        decay = sympy.exp(-k * alpha * t)
+        return {b**k: (alpha / beta) / (1 - (1 - alpha / (beta * u0)) * decay)}
+
+    def elapsed(self, start: float, end: float) -> float:
+        """The time in units of tau from one value to another, by the closed form in 40 digits.
+
+        Raises
+        ------
+        ArgumentError
+            If the equation has symbols left, or a steady state lies between the values.
+        """
+        self._numbers("elapsed")
+        between = [state.value for state in self.steady_states if min(start, end) <= state.value <= max(start, end)]
+        if between:
+            raise ArgumentError("end", f"the steady state {between[0]:.6g} lies between", "stay on one side of it")
+        with mp.workdps(_DIGITS):
+            total = mp.mpf(0)
+            for over, under, power, roots in self._split:
+                if power > 1 or not roots:
+                    value = sympy.lambdify(self.variable, self._integral(over, under, power), "mpmath")
+                    total += value(mp.mpf(end)) - value(mp.mpf(start))
+                    continue
+                p, q = (sympy.lambdify(self.variable, e, "mpmath") for e in (over, sympy.diff(under, self.variable)))
+                total += sum(p(r) / q(r) * (mp.log(end - r) - mp.log(start - r)) for r in roots)
+            return float(mp.re(total))
+
+    @cached_property
+    def _split(self) -> list[tuple[Expr, Expr, int, list[Any]]]:
+        """The fractions with the roots of their denominators."""
+        found = []
+        for over, under, power in self.fractions:
+            roots: list[Any] = []
+            coefficients = sympy.Poly(under, self.variable).all_coeffs() if under.has(self.variable) else []
+            if power == 1 and coefficients:
+                exact = [mp.mpf(c.p) / c.q for c in coefficients]
+                roots = mp.polyroots(exact, maxsteps=500, extraprec=4 * _DIGITS)
+            found.append((over, under, power, roots))
+        return found
+
+    def at(self, time: float, start: float) -> float:
+        """The variable at a time (in units of tau) from its value at time 0, by inverting the closed form.
+
+        Raises
+        ------
+        ArgumentError
+            If the equation has symbols left or runs off to infinity before that time.
+        """
+        from scipy.optimize import brentq
+
+        rate = float(self._numbers("at")(start))
+        if rate == 0 or time == 0:
+            return float(start)
+        up = (rate > 0) == (time > 0)
+        states = [state.value for state in self.steady_states]
+        ahead = [v for v in states if (v > start if up else v < start)]
+        if ahead:
+            limit = min(ahead) if up else max(ahead)
+            near, far = 0.0, 1.0
+            # The share of the way to the steady state left, on a logarithmic scale.
+            while abs(self.elapsed(start, limit + (start - limit) * 2.0**-far)) < abs(time):
+                near, far = far, 2 * far
+                if far > 60:
+                    return float(limit)
+            point = brentq(
+                lambda k: self.elapsed(start, limit + (start - limit) * 2.0**-k) - time, near, far, xtol=1e-14
+            )
+            return float(limit + (start - limit) * 2.0 ** -float(point))
+        step = 1.0 if up else -1.0
+        while abs(self.elapsed(start, start + step)) < abs(time):
+            step *= 2
+            if abs(step) > 1e12:
+                raise ArgumentError("time", f"the solution grows beyond 1e12 before {time:g}", "give an earlier time")
+        return float(start + brentq(lambda s: self.elapsed(start, start + s) - time, 0.0, step, xtol=1e-15))
+
+    def _numbers(self, what: str) -> Any:
+        left = sorted(symbol.name for symbol in self.rate.free_symbols - {self.variable})
+        if left:
+            raise ArgumentError(what, f"the equation has the symbols {', '.join(left)}", "give them numbers first")
+        return sympy.lambdify(self.variable, self.rate, "mpmath")
+
+    @cached_property
+    def steady_states(self) -> tuple[SteadyState, ...]:
+        """The values where the rate is zero and the eliminated squares are not negative, with their stability.
+
+        Raises
+        ------
+        ArgumentError
+            If the equation has symbols left.
+        NumericalError
+            If a root cannot be told from another.
+        """
+        rate = self._numbers("steady_states")
+        over = sympy.Poly(sympy.fraction(sympy.together(self.rate))[0], self.variable)
+        squares = [sympy.lambdify(self.variable, square, "mpmath") for square in self.squares.values()]
+        roots = sorted({root for root in over.real_roots(multiple=True)}, key=lambda root: root.evalf(30))
+        values = [mp.mpf(str(root.evalf(30))) for root in roots]
+        found = []
+        for k, value in enumerate(values):
+            if any(square(value) < -mp.mpf(10) ** -20 for square in squares):
+                continue
+            left = (values[k - 1] + value) / 2 if k else value - 1
+            right = (values[k + 1] + value) / 2 if k + 1 < len(values) else value + 1
+            below, above = mp.sign(mp.re(rate(left))), mp.sign(mp.re(rate(right)))
+            if below == 0 or above == 0:
+                raise NumericalError(str(self.variable), "two steady states are too close to tell", "give other values")
+            kind = "stable" if below > 0 > above else "unstable" if below < 0 < above else "half-stable"
+            found.append(SteadyState(float(value), kind))
+        return tuple(found)
+
+    def __str__(self) -> str:
+        return f"tau d{self.variable}/dt = {readable(self.rate)}"
+
+    def _repr_latex_(self) -> str:
+        return rf"$\tau \dot{{{self.variable}}} = {sympy.latex(self.rate)}$"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The equation, what was eliminated and the constants, as strings that sympy reads."""
+        return {
+            "variable": str(self.variable),
+            "rate": readable(self.rate),
+            "squares": {str(symbol): readable(square) for symbol, square in self.squares.items()},
+            "constants": {str(symbol): readable(integral) for symbol, integral in self.constants.items()},
+        }
+
+
+def reciprocal_integral(b: Expr, c: Expr) -> Expr:
+    """The integral of 1/(b^2 + c): by the sign of c where that is known, by cases where it is not."""
+    cases = {
+        "positive": lambda: sympy.atan(b / sympy.sqrt(c)) / sympy.sqrt(c),
+        "negative": lambda: sympy.log(sympy.Abs((b - sympy.sqrt(-c)) / (b + sympy.sqrt(-c)))) / (2 * sympy.sqrt(-c)),
+        "zero": lambda: -1 / b,
+    }
+    for name, made in cases.items():
+        if getattr(c, f"is_{name}"):
+            return made()
+    return sympy.Piecewise((cases["positive"](), c > 0), (cases["negative"](), c < 0), (cases["zero"](), True))
