@@ -70,7 +70,7 @@ _HOMES = {
     ),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
-_SUBMODULES = frozenset({"activations", "architecture", "errors", "nn", "numeric", "symbolic"})
+_SUBMODULES = frozenset({"activations", "architecture", "errors", "gated", "nn", "numeric", "symbolic"})
 
 __all__ = [
     "Activation",

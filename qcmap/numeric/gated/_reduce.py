@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +13,9 @@ from qcmap.architecture.gated._rewrite import merged
 from qcmap.errors import ArgumentError, NumericalError
 from qcmap.numeric.gated._decouple import TOLERANCE, Decoupled, decouple
 from qcmap.symbolic.gated import Reduced, lumped
+
+if TYPE_CHECKING:
+    import sympy
 
 Array: TypeAlias = NDArray[np.float64]
 
@@ -117,3 +120,13 @@ def layer_bases(parts: Decoupled, seed: int | None = None) -> dict[int, Array]:
                 basis[:, : min(size, parts.count)] = full[:, : parts.count]
                 found[layer] = basis
     return found
+
+
+def first_integrals(network: GatedNetwork | Reduced) -> tuple[sympy.Expr, ...]:
+    """The first integrals of a reduced network, or of a network: one for each hidden layer, independent ones.
+
+    For each hidden layer v and each mode, the sum of B_e^2 over the edges into v less that over the edges out of v is
+    constant: each path through v uses one edge in and one out, and sum over edges of B_e tau dB_e/dt is the same sum
+    over paths for both.
+    """
+    return (network if isinstance(network, Reduced) else reduce(network)).integrals

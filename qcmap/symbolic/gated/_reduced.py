@@ -14,6 +14,7 @@ import sympy
 from qcmap.architecture.gated import GatedNetwork
 from qcmap.errors import ArgumentError
 from qcmap.symbolic._local import Expr, readable
+from qcmap.symbolic.gated._exact import exact
 from qcmap.symbolic.gated._integrals import Row, integral_rows, null_space
 from qcmap.symbolic.gated._quotient import Quotient
 from qcmap.symbolic.gated._scalar import ScalarEquation
@@ -213,13 +214,6 @@ class Reduced:
             "integrals": [readable(integral) for integral in self.integrals],
             "values": {str(symbol): np.asarray(value).tolist() for symbol, value in self.values.items()},
         }
-
-
-def exact(value: Any) -> Expr:
-    """A number as an exact sympy number: a float by its shortest decimal."""
-    if isinstance(value, Fraction):
-        return sympy.Rational(value.numerator, value.denominator)
-    return sympy.Rational(repr(float(value))) if isinstance(value, (float, np.floating)) else sympy.sympify(value)
 
 
 def _listed(edges: tuple[str, ...]) -> str:

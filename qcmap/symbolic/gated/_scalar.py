@@ -21,6 +21,7 @@ import sympy
 
 from qcmap.errors import ArgumentError, NumericalError
 from qcmap.symbolic._local import Expr, readable
+from qcmap.symbolic.gated._exact import exact
 
 _DIGITS = 40
 
@@ -62,8 +63,6 @@ class ScalarEquation:
         ArgumentError
             For a name that is no symbol of the equation.
         """
-        from qcmap.symbolic.gated._reduced import exact
-
         known = {symbol.name: symbol for symbol in self.rate.free_symbols - {self.variable}}
         for name in values:
             if name not in known:
@@ -178,8 +177,8 @@ class ScalarEquation:
             roots: list[Any] = []
             coefficients = sympy.Poly(under, self.variable).all_coeffs() if under.has(self.variable) else []
             if power == 1 and coefficients:
-                exact = [mp.mpf(c.p) / c.q for c in coefficients]
-                roots = mp.polyroots(exact, maxsteps=500, extraprec=4 * _DIGITS)
+                numbers = [mp.mpf(c.p) / c.q for c in coefficients]
+                roots = mp.polyroots(numbers, maxsteps=500, extraprec=4 * _DIGITS)
             found.append((over, under, power, roots))
         return found
 
