@@ -1,4 +1,4 @@
-"""Gated deep linear networks: from a graph and its gates to the reduced dynamics (Neural Race Reduction; docs/gated.md).
+"""Gated deep linear networks: from a graph and its gates to the reduced dynamics (docs/gated.md).
 
 Describe a network with a builder (`routing`, `sharing`, `xor`, ...) or as a `GatedNetwork` of an architecture and a
 `GatedTask`; `gradient_flow` writes its flow down, `reduce` lumps it, `first_integrals` are what it conserves, and

@@ -19,6 +19,7 @@ ALLOWED = {
     "architecture": {"errors", "activations", "_atomic"},
     "symbolic": {"errors", "activations", "architecture"},
     "numeric": {"errors", "activations", "architecture", "symbolic"},
+    "gated": {"errors", "architecture", "symbolic", "numeric"},
     "nn": {"errors", "_atomic", "activations", "architecture", "symbolic", "numeric"},
     "plot": {"errors", "_atomic", "activations", "architecture", "symbolic", "numeric", "nn"},
     "demo": {"errors", "activations", "architecture", "symbolic", "numeric", "nn", "plot"},

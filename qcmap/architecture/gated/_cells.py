@@ -164,7 +164,7 @@ def _union(sets: list[Integers]) -> Integers:
 
 
 def distinct(values: Integers) -> Integers:
-    """The distinct entries, sorted. (``numpy.unique`` hashes, which is many times slower on millions of integers.)"""
+    """The distinct entries, sorted; ``numpy.unique`` hashes, which is many times slower on millions of integers."""
     ordered = np.sort(values)
     return ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])] if len(ordered) else ordered
 

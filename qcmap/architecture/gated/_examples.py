@@ -61,7 +61,7 @@ def tree(depth: int = 3, branches: int = 2, *, width: int = 16, data: tuple[Any,
     """
     _count("depth", depth)
     _count("branches", branches)
-    S, D, yy, channels = _moments(data)
+    cross, own, yy, channels = _moments(data)
     b = Builder(f"tree:depth={depth},branches={branches}")
     level, open_at = {"": b.input("x", channels[0])}, {}
     for step in range(1, depth + 1):
@@ -75,7 +75,7 @@ def tree(depth: int = 3, branches: int = 2, *, width: int = 16, data: tuple[Any,
         level = grown
     leaves = {tag: b.output(source, name=f"y{tag}") for tag, source in level.items()}
     contexts = [
-        Context(f"leaf{tag}", open_at[tag], {("x", "x"): D}, {(leaf, "x"): S}, yy) for tag, leaf in leaves.items()
+        Context(f"leaf{tag}", open_at[tag], {("x", "x"): own}, {(leaf, "x"): cross}, yy) for tag, leaf in leaves.items()
     ]
     return _made(b, contexts, b.build())
 
@@ -83,7 +83,7 @@ def tree(depth: int = 3, branches: int = 2, *, width: int = 16, data: tuple[Any,
 def skips(depth: int = 3, *, width: int = 16, data: tuple[Any, Any] | None = None) -> GatedNetwork:
     """A chain of ``depth`` edges where every later layer also has an edge from the input; one context, no gates."""
     _count("depth", depth)
-    S, D, yy, channels = _moments(data)
+    cross, own, yy, channels = _moments(data)
     b = Builder(f"skips:depth={depth}")
     x = h = b.input("x", channels[0])
     for k in range(1, depth + 1):
@@ -91,7 +91,7 @@ def skips(depth: int = 3, *, width: int = 16, data: tuple[Any, Any] | None = Non
         here = b.affine(h, size, name=f"w{k}")
         h = here if k == 1 else b.sum([here, b.affine(x, size, name=f"skip{k}")], [1, 1], name=f"h{k}")
     y = b.output(h, name="y")
-    return _made(b, [Context("all", {}, {("x", "x"): D}, {(y, "x"): S}, yy)], b.build())
+    return _made(b, [Context("all", {}, {("x", "x"): own}, {(y, "x"): cross}, yy)], b.build())
 
 
 def multimodal(
@@ -104,7 +104,7 @@ def multimodal(
     """
     _count("modalities", modalities)
     _count("tasks", tasks)
-    S, D, yy, channels = _moments(data)
+    cross, own, yy, channels = _moments(data)
     b = Builder(f"multimodal:modalities={modalities},tasks={tasks}")
     encoders = []
     for i in range(modalities):
@@ -117,7 +117,7 @@ def multimodal(
         decoder = b.affine(module, channels[1], name=f"decoder{j}")
         b.output(b.gate(decoder, f"does{j}", name=f"done{j}"), name=f"y{j}")
     contexts = [
-        Context(f"{i}->{j}", {f"sees{i}": 1, f"does{j}": 1}, {(f"x{i}", f"x{i}"): D}, {(f"y{j}", f"x{i}"): S}, yy)
+        Context(f"{i}->{j}", {f"sees{i}": 1, f"does{j}": 1}, {(f"x{i}", f"x{i}"): own}, {(f"y{j}", f"x{i}"): cross}, yy)
         for i in range(modalities)
         for j in range(tasks)
     ]

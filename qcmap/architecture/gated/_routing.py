@@ -17,8 +17,8 @@ from qcmap.errors import ArgumentError
 
 
 def routing(
-    M: int = 7,  # noqa: N803
-    K: int = 4,  # noqa: N803
+    M: int = 7,
+    K: int = 4,
     *,
     hidden_layers: int = 2,
     width: int = 64,
@@ -68,10 +68,10 @@ def routing(
 
 
 def sharing(
-    M: int = 10,  # noqa: N803
-    P: int | Sequence[int] = (1, 4, 25, 100),  # noqa: N803
+    M: int = 10,
+    P: int | Sequence[int] = (1, 4, 25, 100),
     *,
-    K: int | None = None,  # noqa: N803
+    K: int | None = None,
     width: int = 64,
     data: tuple[Any, Any] | None = None,
 ) -> GatedNetwork:
@@ -131,21 +131,27 @@ def sharing(
     return _network(b.build(), i, j, gates, S, D, yy)
 
 
-def _routes(M: int, K: int) -> tuple[Integers, Integers]:  # noqa: N803
+def _routes(M: int, K: int) -> tuple[Integers, Integers]:
     """Input and output domain of each trained route, in order."""
     pairs = sorted((i, (i + k) % M) for i in range(M) for k in range(K))
     i, j = np.array(pairs, dtype=np.int64).T
     return i, j
 
 
-def _split(domain: Integers, M: int) -> list[Integers]:  # noqa: N803
+def _split(domain: Integers, M: int) -> list[Integers]:
     """For each domain, its routes in order."""
     order = np.argsort(domain, kind="stable")
     return np.split(order, np.searchsorted(domain[order], np.arange(1, M)))
 
 
 def _network(
-    arch: Architecture, i: Integers, j: Integers, gates: dict[str, Integers], S: Any, D: Any, yy: Any  # noqa: N803
+    arch: Architecture,
+    i: Integers,
+    j: Integers,
+    gates: dict[str, Integers],
+    S: Any,
+    D: Any,
+    yy: Any,
 ) -> GatedNetwork:
     """The network with a context for each route (i, j), all of the same moments and probability."""
     count, context = len(i), np.arange(len(i), dtype=np.int64)

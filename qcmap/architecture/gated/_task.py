@@ -140,7 +140,7 @@ class GatedTask:
         xx: list[tuple[int, int, int, Any]] = []
         yx: list[tuple[int, int, int, Any]] = []
         for k, context in enumerate(contexts):
-            pairs = {}
+            pairs: dict[tuple[int, int], Any] = {}
             for (a, b), value in context.xx.items():
                 i, j = _known(context, a, ins, "input"), _known(context, b, ins, "input")
                 moment = _moment(context, value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
@@ -164,7 +165,7 @@ def _factored(
     for row, matrix in cross.items():
         if np.linalg.norm(y[row] @ x.T - matrix) > 1e-7 * np.linalg.norm(matrix):
             raise DataError(name, "<y x^T> has directions that <x x^T> has not", "give moments of one data set")
-    split = [x[a:b] for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    split = [x[a:b] for a, b in pairwise(ends)]
     return int(keep.sum()), split, [y[row] for row in sorted(y)]
 
 

@@ -48,9 +48,7 @@ def joint_bases(statistics: Sequence[Statistic]) -> dict[Hashable, Array]:
             if _insert(columns, space, labels, vector) is not None:
                 _carry(columns, generic, space, labels, vector)
                 labels += 1
-    linked = [
-        m for m in range(labels) if sum(any(label == m for label, _ in found) for found in columns.values()) > 1
-    ]
+    linked = [m for m in range(labels) if sum(any(label == m for label, _ in found) for found in columns.values()) > 1]
     bases = {}
     for space, size in sizes.items():
         basis = np.zeros((size, len(linked)))

@@ -55,9 +55,10 @@ class FullFlow:
         self.network = network
         self.columns = Columns.of(network)
         self._weights = {
-            id(term): None if term.weight is None else term.weight.numbers()
+            id(term): term.weight.numbers()
             for node in self.columns.cells.nodes
             for term in node.terms
+            if term.weight is not None
         }
 
     @cached_property
@@ -86,7 +87,7 @@ class FullFlow:
             if here is None:
                 continue
             for term in cells.nodes[v].terms:
-                scale = self._weights[id(term)]
+                scale = self._weights.get(id(term))
                 came = here[:, term.at]
                 if scale is None:
                     gradient[edge] = came @ values[term.source][:, term.take].T
@@ -145,6 +146,20 @@ class FullFlow:
                 kept.append(now)
                 at.append(step)
         return self._trajectory(np.array(at, dtype=float), kept)
+
+    def integrals(self, weights: Weights) -> dict[int, Array]:
+        """The first integrals by hidden layer: sum of W W^T over edges into it, less that of W^T W over edges out.
+
+        The flow conserves them: replacing W by G W into and by W G^-1 out of a layer leaves the loss as it is.
+        """
+        found: dict[int, Array] = {}
+        for edge, (rows, columns) in self.shapes.items():
+            source, target = self.network.ends(edge)
+            if target in self.network.hidden:
+                found[target] = found.get(target, np.zeros((rows, rows))) + weights[edge] @ weights[edge].T
+            if source in self.network.hidden:
+                found[source] = found.get(source, np.zeros((columns, columns))) - weights[edge].T @ weights[edge]
+        return found
 
     def outputs(self, weights: Weights) -> dict[str, Array]:
         """What arrives at each output node of each example that reaches it, weighted as `Columns`."""

@@ -91,9 +91,9 @@ class Solution:
             if len(above) and above[0] == 0:
                 found[mode] = 0.0
             elif len(above):
-                a, b = grid[above[0] - 1], grid[above[0]]
-                value = brentq(lambda t, m=mode: self.learned(self(t))[m] - fraction, a, b, xtol=1e-12 * b)
-                found[mode] = float(value)
+                a, b = grid[above[0] - 1 : above[0] + 1].tolist()
+                root: Any = brentq(lambda t, m=mode: self.learned(self(t))[m] - fraction, a, b, xtol=1e-12 * b)
+                found[mode] = root
         return found
 
     def __repr__(self) -> str:
@@ -202,7 +202,8 @@ def equilibrium(reduced: Reduced, start: Start, *, longest: float = 1e6) -> Equi
     else:
         raise NumericalError("equilibrium", f"the flow is not at rest after {longest:g}", "give a longer time")
     jacobian = _jacobian(numeric, now)
-    rates = np.sort(np.linalg.eigvals(jacobian.transpose(2, 0, 1)).real, axis=1)[:, ::-1]
+    eigenvalues = np.linalg.eigvals(jacobian.transpose(2, 0, 1))
+    rates = np.sort(np.asarray(eigenvalues.real, dtype=np.float64), axis=1)[:, ::-1]
     scale = np.abs(rates).max(axis=1, keepdims=True)
     zero, positive = np.abs(rates) <= 1e-6 * scale, rates > 1e-6 * scale
     stable = ~positive.any(axis=1) & (zero.sum(axis=1) == len(reduced.integral_rows))

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from qcmap.architecture import Affine, Input
-from qcmap.architecture.gated import Cells, GatedNetwork, Term
+from qcmap.architecture.gated import Coded, GatedNetwork
 from qcmap.architecture.gated._tables import Integers
 from qcmap.symbolic.gated._circuit import LOW, SHIFT, Circuit, Table, codes, tally
 from qcmap.symbolic.gated._quotient import Back, Cell, Front, One, Quotient
 
 
-def lumped(network: GatedNetwork, kinds: Sequence[Any], *, tolerance: float = 1e-12, channels: bool = False) -> Quotient:
+def lumped(
+    network: GatedNetwork, kinds: Sequence[Any], *, tolerance: float = 1e-12, channels: bool = False
+) -> Quotient:
     """The circuit of the network on the coarsest equitable partition of its edges.
 
     Parameters
@@ -43,7 +46,12 @@ class _Refinement:
         self.target = codes(task.yx.value, tolerance)
         self.moment = codes(task.xx.value, tolerance)
         # Where a gate or weight stands, its position in one table.
-        self.coefficients = {id(term): self._coded(term) for node in self.cells.nodes for term in node.terms}
+        self.coefficients = {
+            id(term): self._coded(term.weight)
+            for node in self.cells.nodes
+            for term in node.terms
+            if term.weight is not None
+        }
         width = max(len(task.inputs), 1)
         keys = lanes.context * width
         for k, members in enumerate(lanes.members):
@@ -51,11 +59,9 @@ class _Refinement:
         self.targets = self._targets(keys, width)
         self.pairs = self._pairs(keys, width)
 
-    def _coded(self, term: Term) -> Integers | None:
-        if term.weight is None:
-            return None
-        table = np.array([self.weights.position(value) for value in term.weight.values], dtype=np.int64)
-        return table[term.weight.ids]
+    def _coded(self, weight: Coded) -> Integers:
+        table = np.array([self.weights.position(value) for value in weight.values], dtype=np.int64)
+        return table[weight.ids]
 
     def _targets(self, keys: Integers, width: int) -> list[tuple[Integers, Integers]]:
         """For each output, the lanes with a target that is not zero, and which one."""
@@ -65,7 +71,7 @@ class _Refinement:
         order = order[ids[order] >= 0]
         bounds = np.searchsorted(yx.row[order], np.arange(len(self.network.task.outputs) + 1))
         lane, ids = np.searchsorted(keys, (yx.context * width + yx.column)[order]), ids[order]
-        return [(lane[a:b], ids[a:b]) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+        return [(lane[a:b], ids[a:b]) for a, b in pairwise(bounds.tolist())]
 
     def _pairs(self, keys: Integers, width: int) -> tuple[Integers, Integers, Integers]:
         """Pairs of lanes of one context whose inputs have a moment: start of each lane's, other lane, code of D."""
@@ -116,7 +122,7 @@ class _Refinement:
         edges = self.network.edges
         order = np.argsort(classes, kind="stable")
         bounds = np.searchsorted(classes[order], np.arange(len(flows) + 1))
-        members = tuple(tuple(edges[k] for k in order[a:b]) for a, b in zip(bounds[:-1], bounds[1:], strict=True))
+        members = tuple(tuple(edges[k] for k in order[a:b]) for a, b in pairwise(bounds.tolist()))
         # The circuit was made with the numbers of the classes before the last round, which found the same ones.
         renamed = {int(old): int(new) for old, new in zip(used, classes, strict=True)}
         losses: dict[tuple[int, int], int] = {}
@@ -185,7 +191,7 @@ class _Refinement:
                 parts.append((every, np.full(len(every), one, dtype=np.int64), errors[v]))
             for reader, term in cells.readers[v]:
                 came = back[reader][term.at]
-                weight = self.coefficients[id(term)]
+                weight = self.coefficients.get(id(term))
                 if weight is None:
                     came = circuit.mapped(came, lambda k, e=edge[reader]: Back(e, k))
                     weight = np.full(len(came), one, dtype=np.int64)

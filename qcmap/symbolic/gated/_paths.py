@@ -89,11 +89,15 @@ def paths(network: GatedNetwork, *, most: int = 1000) -> tuple[Path, ...]:
                 gates = (*path.gates, op.name) if isinstance(op, Gate) else path.gates
                 grown.append(Path(path.source, "", edges, gates, path.factor * factor))
         if len(grown) > most:
-            raise ArgumentError("network", f"more than {most} paths reach {node.id}", "reduce it instead, or raise most")
+            raise ArgumentError(
+                "network", f"more than {most} paths reach {node.id}", "reduce it instead, or raise most"
+            )
         found[node.id] = grown
     ends = [(name, path) for name in arch.outputs for path in found[name]]
     if len(ends) > most:
-        raise ArgumentError("network", f"it has {len(ends)} paths, more than {most}", "reduce it instead, or raise most")
+        raise ArgumentError(
+            "network", f"it has {len(ends)} paths, more than {most}", "reduce it instead, or raise most"
+        )
     return tuple(Path(path.source, name, path.edges, path.gates, path.factor) for name, path in ends)
 
 
@@ -130,7 +134,9 @@ def statistics(network: GatedNetwork, *, most: int = 1000) -> Statistics:
                     continue
                 moment = xx[c].get((other.source, path.source))
                 if moment is None and (path.source, other.source) in xx[c]:
-                    moment = np.transpose(xx[c][path.source, other.source]) if arrays else xx[c][path.source, other.source]
+                    moment = (
+                        np.transpose(xx[c][path.source, other.source]) if arrays else xx[c][path.source, other.source]
+                    )
                 if moment is not None:
                     terms.append(probability[c] * gate * open_in[j][c] * moment)
             _keep(moments, (j, p), terms)

@@ -92,8 +92,8 @@ class Reduced:
             symbols = sorted(getattr(value, "free_symbols", ()), key=str)
             if table not in ("targets", "inputs") or not symbols:
                 return value
-            given = [values.get(symbol.name, symbol) for symbol in symbols]
-            if any(hasattr(entry, "free_symbols") and entry.free_symbols for entry in given):
+            given: list[Any] = [values.get(symbol.name, symbol) for symbol in symbols]
+            if any(getattr(entry, "free_symbols", None) for entry in given):
                 return value.subs({s: g for s, g in zip(symbols, given, strict=True) if np.ndim(g) == 0})
             return np.broadcast_to(np.asarray(sympy.lambdify(symbols, value)(*map(np.asarray, given)), float), (count,))
 

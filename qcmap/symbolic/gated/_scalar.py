@@ -198,6 +198,7 @@ class ScalarEquation:
         up = (rate > 0) == (time > 0)
         states = [state.value for state in self.steady_states]
         ahead = [v for v in states if (v > start if up else v < start)]
+        root: Any = brentq
         if ahead:
             limit = min(ahead) if up else max(ahead)
             near, far = 0.0, 1.0
@@ -206,16 +207,14 @@ class ScalarEquation:
                 near, far = far, 2 * far
                 if far > 60:
                     return float(limit)
-            point = brentq(
-                lambda k: self.elapsed(start, limit + (start - limit) * 2.0**-k) - time, near, far, xtol=1e-14
-            )
-            return float(limit + (start - limit) * 2.0 ** -float(point))
+            share = root(lambda k: self.elapsed(start, limit + (start - limit) * 2.0**-k) - time, near, far, xtol=1e-14)
+            return float(limit + (start - limit) * 2.0**-share)
         step = 1.0 if up else -1.0
         while abs(self.elapsed(start, start + step)) < abs(time):
             step *= 2
             if abs(step) > 1e12:
                 raise ArgumentError("time", f"the solution grows beyond 1e12 before {time:g}", "give an earlier time")
-        return float(start + brentq(lambda s: self.elapsed(start, start + s) - time, 0.0, step, xtol=1e-15))
+        return float(start + root(lambda s: self.elapsed(start, start + s) - time, 0.0, step, xtol=1e-15))
 
     def _numbers(self, what: str) -> Any:
         left = sorted(symbol.name for symbol in self.rate.free_symbols - {self.variable})
@@ -237,11 +236,12 @@ class ScalarEquation:
         rate = self._numbers("steady_states")
         over = sympy.Poly(sympy.fraction(sympy.together(self.rate))[0], self.variable)
         squares = [sympy.lambdify(self.variable, square, "mpmath") for square in self.squares.values()]
-        roots = sorted({root for root in over.real_roots(multiple=True)}, key=lambda root: root.evalf(30))
+        listed: list[Any] = list(over.real_roots())
+        roots = sorted(set(listed), key=lambda root: root.evalf(30))
         values = [mp.mpf(str(root.evalf(30))) for root in roots]
         found = []
         for k, value in enumerate(values):
-            if any(square(value) < -mp.mpf(10) ** -20 for square in squares):
+            if any(square(value) < -(mp.mpf(10) ** -20) for square in squares):
                 continue
             left = (values[k - 1] + value) / 2 if k else value - 1
             right = (values[k + 1] + value) / 2 if k + 1 < len(values) else value + 1
