@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from qcmap.numeric.asymptotics._dynamics import dynamics
     from qcmap.numeric.asymptotics._fixed_points import QFixedPoint, QFixedPoints, q_fixed_points
     from qcmap.numeric.asymptotics._growth import Growth, growing
+    from qcmap.numeric.asymptotics._sampled import sampled_networks
     from qcmap.numeric.asymptotics._sampling import SamplingError, sampling_error
     from qcmap.numeric.asymptotics._widths import kernel_error, kernel_width, orthogonal_error, orthogonal_width
     from qcmap.numeric.kernels._gram import Gram, GramBlock, gram_blocks, nngp_gram, ntk_gram
@@ -106,6 +107,7 @@ _HOMES = {
     "kernels._kernel_matrix": ("condition_number",),
     "maps._local": ("LocalMaps", "local_maps"),
     "maps._network": ("NetworkMaps", "PairValues", "network_maps"),
+    "asymptotics._sampled": ("sampled_networks",),
     "asymptotics._sampling": ("SamplingError", "sampling_error"),
     "methods._selu_like": ("SelfNormalizing", "selu_like"),
     "shaping._shaping": ("Shaping", "Solution"),
@@ -194,6 +196,7 @@ __all__ = [
     "orthogonal_error",
     "orthogonal_width",
     "q_fixed_points",
+    "sampled_networks",
     "sampling_error",
     "selu_like",
     "slope_at_one_bound",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ from qcmap.numeric.maps._arguments import correlation, positive, together
 from qcmap.numeric.maps._geometry import CMap, derivative_order
 from qcmap.numeric.maps._local import LocalMaps, local_maps
 from qcmap.numeric.maps._transform import Transform
-from qcmap.numeric.maps._walk import State, Walk, equal_layers
+from qcmap.numeric.maps._walk import Kept, State, Walk, equal_layers
 from qcmap.numeric.shaping._shaping import Shaping
 from qcmap.symbolic import resolved
 
@@ -98,6 +99,45 @@ class NetworkMaps(CMap):
         """The q value at every node, for input q > 0 of any shape; keyed by node id."""
         return {node: state.q1 for node, state in self._states(1.0, q, q, order=-1).items()}
 
+    def propagate_from(self, inputs: Mapping[str, PairValues], kept: Kept | None = None) -> dict[str, PairValues]:
+        """The values at every node for those of each input node, keyed by node id.
+
+        Parameters
+        ----------
+        inputs
+            For each input node c, q1 and q2, of shapes that broadcast; and the channel means, which a layer norm that
+            reads the input needs.
+        kept
+            Where the last axis of all arrays are locations: for each node that has fewer of them than the nodes it
+            reads, the indices of those it keeps, one array for each of these nodes.
+
+        Raises
+        ------
+        ArgumentError, NumericalError
+            As `propagate`; also for an input node without values.
+        """
+        states = self._from(inputs, kept, 0)
+        return {
+            node: PairValues(*(None if x is None else np.broadcast_to(x, _shape(state)) for x in _pair(state)))  # pyright: ignore[reportArgumentType]
+            for node, state in states.items()
+        }
+
+    def propagate_q_from(self, inputs: Mapping[str, PairValues], kept: Kept | None = None) -> dict[str, Array]:
+        """The q values q1 at every node, as `propagate_from`; c values are not looked at."""
+        return {node: np.broadcast_to(s.q1, _shape(s)) for node, s in self._from(inputs, kept, -1).items()}
+
+    def _from(self, inputs: Mapping[str, PairValues], kept: Kept | None, order: int) -> dict[str, State]:
+        def given(node: Node) -> State:
+            if node.id not in inputs:
+                raise ArgumentError("inputs", f"there are no values for {node.id!r}", "give some for each input node")
+            v = inputs[node.id]
+            c, q1, q2 = _arrays(v.c, v.q1, v.q2)
+            assert q1 is not None
+            assert q2 is not None
+            return State((c,)[: order + 1], q1, q2, None, v.mean1, v.mean2)
+
+        return Walk(self.architecture, self._maps, order=order, kept=kept).from_inputs(given)
+
     def q(self, q: ArrayLike | None = None) -> Array:
         """The Q map from the inputs to the target."""
         return self.propagate_q(q)[self.target]
@@ -177,6 +217,10 @@ def _transform(shaping: Shaping, node: Node) -> Transform:
     except (KeyError, QCMapError) as error:
         what = f"it is one of {shaping.architecture.name}, which has no activation {node.id!r}"
         raise ArgumentError("shaping", what, "shape this architecture") from error
+
+
+def _shape(state: State) -> tuple[int, ...]:
+    return np.broadcast_shapes(*(np.shape(x) for x in (*state.jet, state.q1, state.q2)))
 
 
 def _pair(state: State) -> tuple[Array | None, ...]:

@@ -7,7 +7,7 @@ input q value. q values do not depend on c, so sums, concatenations, affine laye
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -37,6 +37,9 @@ from qcmap.numeric.maps._local import LocalMaps
 from qcmap.symbolic import mean_weights
 
 Array = NDArray[np.float64]
+Indices = NDArray[np.intp]
+Kept = Mapping[str, tuple[Indices, ...]]
+"""For nodes that have fewer locations than what they read: for each input, the entries of its last axis to keep."""
 Runs = Mapping[str, int]
 """For nodes of a run of equal layers: how often to apply the layer here; 0 for all but the last."""
 
@@ -71,9 +74,10 @@ class Walk:
         with_rate: bool = False,
         with_means: bool = False,
         runs: Runs | None = None,
+        kept: Kept | None = None,
     ) -> None:
         self.arch, self.maps, self.order = arch, maps, order
-        self.with_rate, self.runs = with_rate, runs or {}
+        self.with_rate, self.runs, self.kept = with_rate, runs or {}, kept or {}
         self.with_means = with_means or any(isinstance(node.op, LayerNorm) for node in arch.nodes)
 
     def __call__(self, c: Array, q1: Array | None, q2: Array | None) -> dict[str, State]:
@@ -84,18 +88,23 @@ class Walk:
         c = correlation(c)
         ones, zeros = np.ones_like(c), np.zeros_like(c)
 
-        def given(node: Node, values: list[State]) -> State:
+        def given(node: Node) -> State:
             assert isinstance(node.op, Input)
             own = _number(node.id, node.op.q)
             pair = positive("q1", own if q1 is None else q1), positive("q2", own if q2 is None else q2)
             jet = (c, ones, zeros)[: self.order + 1]
             return State(jet, *pair, np.ones_like(pair[0]) if self.with_rate else None)
 
+        return self.from_inputs(given)
+
+    def from_inputs(self, given: Callable[[Node], State]) -> dict[str, State]:
+        """The value at every node, from those at the input nodes."""
+
         def unchanged(node: Node, values: list[State]) -> State:
             return values[0]
 
         rules = {
-            Input: given,
+            Input: lambda node, values: given(node),
             Affine: self._affine,
             Nonlinear: self._nonlinear,
             Sum: self._sum,
@@ -108,7 +117,14 @@ class Walk:
             Output: unchanged,
             Gate: _gate,
         }
-        return self.arch.fold(Algebra("C map", rules))
+
+        def at(node: Node, values: list[State]) -> State:
+            if node.id in self.kept:
+                values = [_taken(v, kept) for v, kept in zip(values, self.kept[node.id], strict=True)]
+            return algebra.at(node, values)
+
+        algebra = Algebra("C map", rules)
+        return self.arch.fold(Algebra("C map", dict.fromkeys(rules, at)) if self.kept else algebra)
 
     def _nonlinear(self, node: Node, values: list[State]) -> State:
         times = self.runs.get(node.id, 1)
@@ -177,6 +193,15 @@ class Walk:
         jet = _linear(values, [_middle(v.q1, v.q2) / norm], -v.mean1 * v.mean2 / norm)
         zero, one = np.zeros(()), np.ones(())
         return State(jet, one, one, None if v.rate is None else zero, zero, zero)
+
+
+def _taken(v: State, kept: Indices) -> State:
+    """The state at these entries of the last axis; what has no axis is the same at all of them."""
+    jet = tuple(x[..., kept] if x.ndim else x for x in v.jet)
+    first = v.q1[..., kept] if v.q1.ndim else v.q1
+    second = first if v.q2 is v.q1 else v.q2[..., kept] if v.q2.ndim else v.q2
+    others = (None if x is None else x[..., kept] if x.ndim else x for x in (v.rate, v.mean1, v.mean2))
+    return State(jet, first, second, *others)
 
 
 def _step(maps: LocalMaps, q: Array) -> Array:
