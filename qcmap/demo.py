@@ -147,7 +147,7 @@ def measured(network: Network, *, seeds: range, samples: int = 256) -> Layers:
     inputs = digits(double=True)[0][:samples]
     q, c, predicted = [], [], []
     for seed in seeds:
-        rows = measure(network.build(seed).double(), inputs).rows
+        rows = measure(network.build(seed).double(), inputs, networks=0).rows
         kept = [row for row in rows if row.op == "activation"]
         q.append([row.q_mean for row in kept])
         c.append([row.c_measured.mean() for row in kept])

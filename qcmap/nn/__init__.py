@@ -9,14 +9,14 @@ if find_spec("torch") is None:
 
 from qcmap.nn import functional, methods
 from qcmap.nn._initialize import initialize
-from qcmap.nn._measure import measure
-from qcmap.nn._measurement import Measurement, NodeMeasurement
 from qcmap.nn._network import GraphNetwork
 from qcmap.nn._pln import pln, pln_inverse
 from qcmap.nn._shaped import PlainActivation, ShapedActivation, activation_module
 from qcmap.nn._train import History, fit
 from qcmap.nn._weights import gaussian_weight, orthogonal_weight
 from qcmap.nn.functional import bentid, torch_function
+from qcmap.nn.measuring._measure import measure
+from qcmap.nn.measuring._results import Measurement, NodeMeasurement
 
 __all__ = [
     "GraphNetwork",

@@ -95,6 +95,12 @@ class GraphNetwork(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
         """The outputs for one tensor [batch, channels] for each input node."""
+        values = self.feature_maps(*inputs)
+        outputs = tuple(values[name] for name in self.architecture.outputs)
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    def feature_maps(self, *inputs: Tensor) -> dict[str, Tensor]:
+        """The feature maps [batch, channels] at every node, keyed by id, for the inputs of `forward`."""
         names = self.architecture.inputs
         if len(inputs) != len(names):
             raise DataError(
@@ -113,9 +119,7 @@ class GraphNetwork(nn.Module):
             return self.get_submodule(node.id)(values[0])
 
         rules = {Input: lambda node, values: given[node.id], Affine: at, Nonlinear: at, **_FUNCTIONS}
-        values = self.architecture.fold(Algebra("torch network", rules))
-        outputs = tuple(values[name] for name in self.architecture.outputs)
-        return outputs[0] if len(outputs) == 1 else outputs
+        return self.architecture.fold(Algebra("torch network", rules))
 
 
 def _attach(root: nn.Module, path: str, module: nn.Module) -> None:
