@@ -50,46 +50,52 @@ def calculator(subject: Callable[..., int], effort: int) -> Outcome:
     return tally.outcome()
 
 
-def _violations(width: int, error: float, networks: int, random: np.random.Generator) -> int:
-    """How many of these one-layer networks miss the kernel entry of inputs with c = 1/2 by more than ``error``."""
-    # z, z' in R^2 with |z|^2 = 2, c = 1/2; weights of variance 1/2.
-    z = np.array([[1.0, 1.0], [1.0, 1.0]])
-    angle = math.acos(0.5) + math.pi / 4
-    z[1] = math.sqrt(2) * math.cos(angle), math.sqrt(2) * math.sin(angle)
+def _violations(depth: int, width: int, error: float, networks: int, random: np.random.Generator) -> int:
+    """How many of these networks miss the kernel entry of inputs with q = 1, c = 1/2 by more than ``error``.
+
+    Given a layer's input, the pairs of its units are independent and normal with the input's inner products as
+    covariance: so layers are sampled without their weights.
+    """
+    limit = 0.5
+    for _ in range(depth):
+        limit = _limit(limit)
     missed = 0
     for _ in range(networks):
-        u = random.standard_normal((width, 2)) @ z.T / math.sqrt(2)
-        f = np.tanh(u) / math.sqrt(TANH_MOMENT)
-        missed += abs(float((f[:, 0] * f[:, 1]).mean()) - _limit()) > error
+        products = np.array([[1.0, 0.5], [0.5, 1.0]])
+        for _ in range(depth):
+            u = random.standard_normal((width, 2)) @ np.linalg.cholesky(products).T
+            f = np.tanh(u) / math.sqrt(TANH_MOMENT)
+            products = f.T @ f / width
+        missed += abs(float(products[0, 1]) - limit) > error
     return missed
 
 
-def _limit() -> float:
-    """E phi(u) phi(v) at c = 1/2 by Gauss-Hermite quadrature with 80 nodes a side."""
+def _limit(c: float) -> float:
+    """E phi(u) phi(v) at correlation c by Gauss-Hermite quadrature with 80 nodes a side."""
     x, w = np.polynomial.hermite_e.hermegauss(80)
     weights = np.outer(w, w) / w.sum() ** 2
-    v = 0.5 * x[:, None] + math.sqrt(0.75) * x[None, :]
+    v = c * x[:, None] + math.sqrt(1 - c * c) * x[None, :]
     return float((weights * np.tanh(x)[:, None] * np.tanh(v)).sum()) / TANH_MOMENT
 
 
 @checks(
     "dks-04", part="samples", kind="stat", source="DKS 5.8, Theorem 1",
-    claim="At this width the kernel entry of a tanh layer is farther than eps from its limit with probability <= delta",
-    subject=lambda error: kernel_width(1, error, 0.1, BOUND),
-    broken=lambda error: kernel_width(1, 1.0, 0.1, BOUND) / (4 * error), false_alarm=1e-6,
+    claim="At this width the kernel entry of tanh networks is off by more than eps with probability at most delta",
+    subject=lambda error, depth: kernel_width(depth, error, 0.1, BOUND),
+    broken=lambda error, depth: kernel_width(1, 1.0, 0.1, BOUND) / (4 * error), false_alarm=1e-6,
 )  # fmt: skip
-def samples(subject: Callable[[float], float], effort: int) -> Outcome:
-    """40 layers each at three eps, delta = 0.1; the broken width falls as 1/eps.
+def samples(subject: Callable[[float, int], float], effort: int) -> Outcome:
+    """40 networks each of one and two layers at two eps, delta = 0.1; the broken width falls as 1/eps.
 
-    Widths above 300,000 are cut to that, a stricter test. If each missed with probability 0.1, more than 18 of 40 would
+    Widths above 100,000 are cut to that, a stricter test. If each missed with probability 0.1, more than 18 of 40 would
     with probability below 1e-8. Hardly any do: the theorem is not sharp.
     """
     random, tally, networks = np.random.default_rng(4), Tally(), 40 * effort
     limit, seen = 0.1 * networks + 7.5 * math.sqrt(networks * 0.09), []
-    for error in (0.006, 0.008, 0.012):
-        width = min(math.ceil(subject(error)), 300_000)
-        missed = _violations(width, error, networks, random)
-        seen.append(f"{missed} of {networks} layers of width {width} miss by more than {error}")
+    for depth, error in ((1, 0.006), (1, 0.012), (2, 0.01), (2, 0.015)):
+        width = min(math.ceil(subject(error, depth)), 100_000)
+        missed = _violations(depth, width, error, networks, random)
+        seen.append(f"{missed} of {networks} networks of {depth} layers of width {width} miss by more than {error}")
         tally.add(missed, limit, seen[-1])
     return tally.outcome("; ".join(seen))
 

@@ -46,6 +46,13 @@ MODULES = (
     "dks_power_series",
     "dks_convergence",
     "dks_widths",
+    "dks_layers",
+    "dks_pln",
+    "dks_mean_pooling",
+    "dks_variance",
+    "dks_looks_linear",
+    "dks_paths",
+    "dks_empirical_q",
 )
 """The modules with checks; each registers its own when it is imported."""
 
