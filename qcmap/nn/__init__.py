@@ -9,8 +9,9 @@ if find_spec("torch") is None:
 
 from qcmap.nn import functional, methods
 from qcmap.nn._initialize import initialize
+from qcmap.nn._layers import LazyWeightedMeanPool, NormalizedSum, WeightedMeanPool
 from qcmap.nn._network import GraphNetwork
-from qcmap.nn._pln import pln, pln_inverse
+from qcmap.nn._pln import PLN, pln, pln_inverse
 from qcmap.nn._shaped import PlainActivation, ShapedActivation, activation_module
 from qcmap.nn._train import History, fit
 from qcmap.nn._weights import gaussian_weight, orthogonal_weight
@@ -19,12 +20,16 @@ from qcmap.nn.measuring._measure import measure
 from qcmap.nn.measuring._results import Measurement, NodeMeasurement
 
 __all__ = [
+    "PLN",
     "GraphNetwork",
     "History",
+    "LazyWeightedMeanPool",
     "Measurement",
     "NodeMeasurement",
+    "NormalizedSum",
     "PlainActivation",
     "ShapedActivation",
+    "WeightedMeanPool",
     "activation_module",
     "bentid",
     "fit",

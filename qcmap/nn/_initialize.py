@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from qcmap.errors import ArgumentError
+from qcmap.nn._layers import WeightedMeanPool
 from qcmap.nn._random import generator_from
 from qcmap.nn._weights import SAMPLERS, check_gain, check_weight, draw
 
@@ -39,6 +40,7 @@ def initialize(
 ) -> M:
     """Re-initialise in place every nn.Linear and nn.Conv1d/2d/3d inside a module; biases become zero.
 
+    Weights of a `WeightedMeanPool` are drawn anew from their own distribution, after all others.
     Everything is checked before anything is changed. Layers are filled in the order of ``module.named_modules()``;
     a weight that several layers share is drawn once, at its first place.
 
@@ -107,6 +109,7 @@ def fill(
         )
     source = generator_from(seed, generator)
     plan = _plan(checked_layers(module, delta=delta), scale)
+    pools = [part for part in module.modules() if isinstance(part, WeightedMeanPool)]
     with torch.no_grad():
         for layer, groups, (gain, bias), new in plan:
             if new:
@@ -119,6 +122,8 @@ def fill(
                     layer.bias.copy_(
                         bias * torch.randn(size, generator=source, dtype=torch.float64, device=source.device)
                     )
+    for pool in pools:
+        pool.draw(source)
     return module
 
 
@@ -128,7 +133,9 @@ def checked_layers(module: nn.Module, *, delta: bool) -> Iterator[tuple[str, Lay
         subject = path or type(part).__name__
         own = dict(part.named_parameters(recurse=False))
         if not isinstance(part, _LAYERS):
-            if own:
+            if isinstance(part, WeightedMeanPool):
+                _check_storage(subject, part.weight)
+            elif own:
                 raise ArgumentError(
                     subject,
                     f"{type(part).__name__} has its own parameters ({', '.join(own)}), whose distribution is not known",

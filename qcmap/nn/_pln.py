@@ -6,7 +6,7 @@ import math
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from qcmap.errors import ArgumentError, DataError
 
@@ -46,10 +46,10 @@ def pln(
     ArgumentError
         For an unknown variant, an axis that ``x`` does not have, or one axis for channels and batch.
     DataError
-        For integers, an empty or non-finite ``x``, or an example that is zero under ``"mean"`` (0/0).
+        For integers, an empty or non-finite ``x``, or an example that is zero under ``"mean"`` (0/0). A compiled or
+        exported graph looks at shapes only: a branch on values would split it.
     """
-    if variant not in ("mean", "constant"):
-        raise ArgumentError("variant", f"there is no variant {variant!r} of PLN", "choose 'mean' or 'constant'")
+    _check_variant(variant)
     channel = _axis(x, channel_axis, "channel_axis")
     batch = None if batch_axis is None else _axis(x, batch_axis, "batch_axis")
     if channel == batch:
@@ -59,7 +59,7 @@ def pln(
     if variant == "mean":
         example = tuple(axis for axis in range(wide.ndim) if axis != batch)
         size = wide.detach().abs().amax(example, keepdim=True)
-        if not bool((size > 0).all()):
+        if not torch.compiler.is_compiling() and not bool((size > 0).all()):
             raise DataError("x", "an example is zero at every location, so its norm is 0/0", "use variant='constant'")
         wide = wide / size
         extra = wide.square().mean(example, keepdim=True).sqrt()
@@ -69,6 +69,33 @@ def pln(
     one = [1 if axis == channel else n for axis, n in enumerate(wide.shape)]
     y = torch.cat([wide, extra.expand(one)], channel)
     return (y * (math.sqrt(k + 1) / torch.linalg.vector_norm(y, dim=channel, keepdim=True))).to(x.dtype)
+
+
+class PLN(nn.Module):
+    """`pln` as a module, to stand in front of a model whose first layer takes one channel more.
+
+    Parameters, errors and shapes are those of `pln`. It has no parameters or state.
+    """
+
+    def __init__(
+        self,
+        channel_axis: int = 1,
+        variant: Literal["mean", "constant"] = "mean",
+        *,
+        batch_axis: int | None = 0,
+    ) -> None:
+        super().__init__()
+        _check_variant(variant)
+        self.channel_axis, self.batch_axis = channel_axis, batch_axis
+        self.variant: Literal["mean", "constant"] = variant
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``x`` with one channel more and a q value of 1 at every location."""
+        return pln(x, self.channel_axis, self.variant, batch_axis=self.batch_axis)
+
+    def extra_repr(self) -> str:
+        """The axes and the variant."""
+        return f"channel_axis={self.channel_axis}, variant={self.variant!r}, batch_axis={self.batch_axis}"
 
 
 def pln_inverse(y: Tensor, channel_axis: int = 1) -> Tensor:
@@ -95,6 +122,11 @@ def pln_inverse(y: Tensor, channel_axis: int = 1) -> Tensor:
     return (x / extra).to(y.dtype)
 
 
+def _check_variant(variant: str) -> None:
+    if variant not in ("mean", "constant"):
+        raise ArgumentError("variant", f"there is no variant {variant!r} of PLN", "choose 'mean' or 'constant'")
+
+
 def _axis(x: Tensor, axis: int, name: str) -> int:
     """The axis counted from 0."""
     if not isinstance(x, Tensor):
@@ -112,6 +144,6 @@ def _checked(x: Tensor, batch: int | None, name: str = "x") -> Tensor:
         raise DataError(name, f"PLN takes floating-point tensors, not {x.dtype}", "convert with x.float()")
     if any(n == 0 for axis, n in enumerate(x.shape) if axis != batch):
         raise DataError(name, f"its shape {list(x.shape)} has no channels or no locations", "give at least one of each")
-    if not bool(torch.isfinite(x).all()):
+    if not torch.compiler.is_compiling() and not bool(torch.isfinite(x).all()):
         raise DataError(name, "it has a NaN or infinity", "clean the data first")
     return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.func import vjp
 
 from qcmap.activations import Activation
 from qcmap.activations import activation as activation_named
 from qcmap.errors import ArgumentError, DataError
+from qcmap.nn._differences import difference, has_difference
 from qcmap.nn.functional import resolve, torch_function
 
 if TYPE_CHECKING:
@@ -48,10 +52,10 @@ class PlainActivation(nn.Module):
                 f"an activation takes floating-point tensors, not {u.dtype}",
                 "convert with u.float()",
             )
-        return self._evaluate(u.to(torch.promote_types(u.dtype, torch.float32))).to(u.dtype)
+        return self._evaluate(u)
 
     def _evaluate(self, u: Tensor) -> Tensor:
-        return self._function(u)
+        return _widened(self._function, u)
 
     def extra_repr(self) -> str:
         """The activation and its parameters."""
@@ -70,9 +74,14 @@ class ShapedActivation(PlainActivation):
     """A transformed activation phi_hat(u) = output_scale * (phi(input_scale * u + input_shift) + output_shift).
 
     The constants are plain floats (gamma, alpha, beta and delta of DKS, section 18.1, in this order), so the
-    state dict is empty and no optimiser changes them. With a small ``input_scale`` the sum in the bracket cancels most
-    of the digits of phi: whatever the input's dtype and whatever autocast says, all of it is computed in float32 (in
-    float64 for float64 input) and rounded once to the input's dtype.
+    state dict is empty and no optimiser changes them.
+
+    With a small ``input_scale`` the sum in the bracket cancels most of the digits of phi. So with u0 the zero of
+    phi_hat nearest to 0 and y = alpha * u0 + beta, the value is computed as gamma * (phi(y + t) - phi(y)) for
+    t = alpha * (u - u0), by a formula for the difference that does not cancel: to a few units in the last place of
+    phi_hat(u), also next to u0 (docs/layers.md). Half precision, whatever autocast says, is widened to float32 for it
+    and rounded once; so is the derivative, gamma * alpha * phi'. Float64 input takes the definition as it stands, and
+    so do, in float64, functions that are not the catalogue's or have y beyond 4.
 
     Parameters
     ----------
@@ -91,14 +100,114 @@ class ShapedActivation(PlainActivation):
         self.input_shift = float(transform.input_shift)
         self.output_shift = float(transform.output_shift)
         self.output_scale = float(transform.output_scale)
+        zero = _nearest_zero(transform)
+        # A zero in two parts: the first is exact in float32, so that u - u0 keeps its digits next to it.
+        self.anchor = float(np.float32(zero or 0.0))
+        self._remainder = self.input_scale * ((zero or 0.0) - self.anchor)
+        self._offset = 0.0 if zero is not None else float(transform(0.0))
+        y = self.input_scale * (zero or 0.0) + self.input_shift
+        row = transform.activation
+        self._base = (row.name, dict(row.parameters), y) if has_difference(row, y) else None
+        self._difference = difference(*self._base) if self._base else None
 
     def _evaluate(self, u: Tensor) -> Tensor:
+        if u.dtype == torch.float64:
+            return self.defined(u)
+        if self._difference is None:
+            if u.device.type == "mps":
+                raise DataError(
+                    self.activation_name, "without a difference formula it is computed in float64, which mps has not",
+                    "use an activation of the catalogue, or another device",
+                )  # fmt: skip
+            return self.defined(u.double()).to(u.dtype)
+        # Dynamo has no tracing rule for functions with a forward-mode derivative.
+        return (_Anchored if torch.compiler.is_compiling() else _AnchoredEager).apply(u, self)
+
+    def defined(self, u: Tensor) -> Tensor:
+        """The definition as it stands, in the dtype of ``u``: its rounding errors are those of gamma * phi."""
         return self.output_scale * (self._function(self.input_scale * u + self.input_shift) + self.output_shift)
+
+    def anchored(self, u: Tensor) -> Tensor:
+        """The value by the difference from its zero, whose relative error is small; not for automatic derivatives."""
+        assert self._difference is not None
+        step = (u - self.anchor).mul_(self.input_scale).sub_(self._remainder)
+        value = self.output_scale * self._difference(step)
+        return value + self._offset if self._offset else value
+
+    def slope(self, u: Tensor, factor: Tensor) -> Tensor:
+        """``factor`` times the derivative gamma * alpha * phi'(alpha * u + beta)."""
+        times_slope = vjp(self._function, self.input_scale * u + self.input_shift)[1]
+        return times_slope(self.output_scale * self.input_scale * factor)[0]
 
     def extra_repr(self) -> str:
         """The activation, its parameters and the four constants."""
         names = "input_scale", "input_shift", "output_shift", "output_scale"
         return ", ".join([super().extra_repr(), *(f"{name}={getattr(self, name):.6g}" for name in names)])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in super().__getstate__().items() if key != "_difference"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._difference = difference(*self._base) if self._base else None
+
+
+class _Anchored(torch.autograd.Function):
+    """The anchored value with the derivative of the definition, which does not cancel; saves its input alone."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(u: Tensor, module: ShapedActivation) -> Tensor:
+        return _widened(module.anchored, u)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ShapedActivation], output: Tensor) -> None:
+        u, ctx.module = inputs
+        ctx.save_for_backward(u)
+        ctx.save_for_forward(u)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (u,) = ctx.saved_tensors
+        return _widened(ctx.module.slope, u, gradients[0]), None
+
+
+class _AnchoredEager(_Anchored):
+    """The same with forward-mode derivatives."""
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
+        (u,) = ctx.saved_tensors
+        return _widened(ctx.module.slope, u, tangents[0])
+
+
+def _widened(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+    """The function of tensors of one dtype, computed in float32 at least and rounded once to that dtype."""
+    dtype = tensors[0].dtype
+    wide = torch.promote_types(dtype, torch.float32)
+    return function(*(tensor.to(wide) for tensor in tensors)).to(dtype)
+
+
+_RANGE = np.concatenate([[0.0], np.geomspace(1e-6, 32, 512)])
+
+
+def _nearest_zero(transform: Transform) -> float | None:
+    """The u with abs(u) <= 32 nearest to 0 at which phi_hat changes its sign or is 0 at u = 0; None without one."""
+    from scipy.optimize import brentq
+
+    if float(transform(0.0)) == 0:
+        return 0.0
+    root: Any = brentq
+    found: list[float] = []
+    for side in (1.0, -1.0):
+        with np.errstate(over="ignore", invalid="ignore"):
+            signs = np.sign(transform(side * _RANGE))
+        changes = np.flatnonzero(signs[1:] * signs[:-1] == -1)
+        if changes.size:
+            a, b = side * _RANGE[changes[0]], side * _RANGE[changes[0] + 1]
+            found.append(float(root(lambda u: float(transform(u)), a, b, xtol=1e-300, rtol=1e-15)))
+    return min(found, key=abs, default=None)
 
 
 def activation_module(activation: str | Activation, transform: Transform | None = None) -> PlainActivation:

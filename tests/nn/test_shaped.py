@@ -96,6 +96,7 @@ def test_survives_deepcopy_pickle_state_dict_and_compile(name: str, shaped: bool
     for twin in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
         assert torch.equal(twin(U), y)
         assert repr(twin) == repr(module)
+    torch.compiler.reset()
     torch.testing.assert_close(torch.compile(module, backend="aot_eager", fullgraph=True)(U), y)
 
 
