@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 import qcmap as qc
 from qcmap.activations import CATALOGUE, Activation, activation
-from qcmap.errors import Infeasible
 from qcmap.nn import ShapedActivation
 from qcmap.nn._differences import REACH, difference, has_difference
 from qcmap.numeric import Transform
@@ -76,18 +75,12 @@ def test_only_the_catalogues_own_functions_have_one() -> None:
 
 
 @cache
-def shaped(name: str, zeta: float) -> Transform | None:
-    try:
-        return qc.dks(qc.zoo.mlp(100, activation=name), zeta)[name]
-    except Infeasible:
-        return None
+def shaped(name: str, zeta: float) -> Transform:
+    return qc.dks(qc.zoo.mlp(100, activation=name), zeta)[name]
 
 
+# DKS is infeasible for the other four at depth 100: C'(1) is 1 for the identity, and too far from 1 for the rest.
 FEASIBLE = [name for name in CATALOGUE if name not in ("hardtanh", "identity", "relu6", "square")]
-
-
-def test_which_activations_can_be_shaped() -> None:
-    assert [name for name in CATALOGUE if shaped(name, 1.01)] == FEASIBLE
 
 
 def bfloat16_numbers() -> torch.Tensor:
@@ -101,7 +94,6 @@ def bfloat16_numbers() -> torch.Tensor:
 def test_bfloat16_autocast_rounds_the_float64_value(name: str) -> None:
     """At depth 100 and zeta 1.01, in units of bfloat16's last place of the value: 1/2 is rounding once."""
     transform = shaped(name, 1.01)
-    assert transform is not None
     u = bfloat16_numbers()
     with torch.autocast("cpu", torch.bfloat16):
         y = ShapedActivation(transform)(u)
@@ -120,7 +112,6 @@ def test_bfloat16_autocast_rounds_the_float64_value(name: str) -> None:
 def test_float32_relative_to_the_value_itself(name: str, zeta: float) -> None:
     """Over [-10, 10] and next to the zero; constants in float64 fix phi_hat to ``noise`` only."""
     transform = shaped(name, zeta)
-    assert transform is not None
     module = ShapedActivation(transform)
     random = torch.Generator().manual_seed(0)
     near = module.anchor * (1 + torch.arange(-500, 501) * 2.0**-23)
@@ -159,7 +150,6 @@ def test_other_constants(case: str) -> None:
 
 def test_pickle_keeps_the_formula() -> None:
     transform = shaped("celu", 1.5)
-    assert transform is not None
     module = ShapedActivation(transform)
     u = torch.linspace(-1, 1, 101)
     assert torch.equal(pickle.loads(pickle.dumps(module))(u), module(u))
@@ -170,7 +160,6 @@ def test_pickle_keeps_the_formula() -> None:
 def test_derivatives_of_every_kind(name: str) -> None:
     """Reverse, forward, batched and second derivatives in float32 against the catalogue's float64 ones."""
     transform = shaped(name, 1.5)
-    assert transform is not None
     module = ShapedActivation(transform)
     u = torch.linspace(-2.03, 2, 40)
     first, second = (torch.from_numpy(transform.derivative(u.double().numpy(), n)).float() for n in (1, 2))
@@ -186,7 +175,7 @@ def test_compiles_to_one_kernel_each_way_without_losing_digits() -> None:
     from torch._inductor.utils import run_and_get_code
 
     names = "tanh", "softplus", "gelu"
-    transforms = [transform for name in names if (transform := shaped(name, 1.01))]
+    transforms = [shaped(name, 1.01) for name in names]
     modules = [ShapedActivation(transform) for transform in transforms]
     u = torch.randn(64, 33, generator=torch.Generator().manual_seed(1), requires_grad=True)
     torch.compiler.reset()
