@@ -53,6 +53,10 @@ MODULES = (
     "dks_looks_linear",
     "dks_paths",
     "dks_empirical_q",
+    "nrr_flow",
+    "nrr_tasks",
+    "nrr_routing",
+    "nrr_integrals",
 )
 """The modules with checks; each registers its own when it is imported."""
 

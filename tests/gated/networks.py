@@ -1,81 +1,15 @@
-"""Random gated networks, and their loss computed the plain way: example by example, context by context, in torch."""
+"""The outputs of Fig. 4, and the gradient of random networks by torch."""
 
 import numpy as np
 import torch
 
 import qcmap as qc
 from qcmap.architecture import Affine, Gate, Input, Scale, Sum
-from qcmap.gated import Context, GatedNetwork, GatedTask
 
 HIERARCHY = np.array([6, 4, 4, 3, 3, 3, 3])[:, None] * np.array(
     [[1, 1, 1, 1], [1, 1, 0, 0], [0, 0, 1, 1], *np.eye(4).tolist()]
 )
 """The outputs of Fig. 4: 7 features of 4 items; singular values 13.60, 6.40, 3, 3."""
-
-
-def random_graph(random: np.random.Generator, sizes: list[int], outputs: list[int]) -> tuple[qc.Architecture, set[str]]:
-    """Layers of these sizes after one or two inputs, skips between any two, gates on edges and layers."""
-    b = qc.Builder("random")
-    gates: set[str] = set()
-    read: set[str] = set()
-
-    def gated(x: str) -> str:
-        if random.uniform() < 0.5:
-            name = f"g{len(gates)}"
-            gates.add(name)
-            return b.gate(x, name)
-        return x
-
-    layers = [b.input(f"x{k}", 3) for k in range(random.integers(1, 3))]
-    for k, size in enumerate([*sizes, *outputs]):
-        is_output = k >= len(sizes)
-        hidden = [layer for layer in layers if not layer.startswith("y")]
-        count = int(random.integers(1, min(3, len(hidden)) + 1))
-        # Every earlier hidden layer must lead somewhere: the last output reads what nothing else has read.
-        chosen = list(random.choice(hidden, size=count, replace=False))
-        if k == len(sizes) + len(outputs) - 1:
-            chosen = list(dict.fromkeys([*chosen, *(layer for layer in hidden if layer not in read)]))
-        read.update(chosen)
-        parts = [gated(b.affine(str(layer), size, name=f"w{k}_{n}")) for n, layer in enumerate(chosen)]
-        weights = [float(w) for w in random.choice([1.0, 0.5, -0.7], size=len(parts))]
-        h = gated(b.sum(parts, weights, name=f"h{k}"))
-        layers.append(b.output(h, name=f"y{k - len(sizes)}") if is_output else h)
-    return b.build(), gates
-
-
-def random_network(seed: int, *, contexts: int = 5) -> tuple[GatedNetwork, list[dict]]:
-    """A random network with data, and its contexts as plain dictionaries."""
-    random = np.random.default_rng(seed)
-    sizes = [int(n) for n in random.integers(2, 5, size=random.integers(1, 5))]
-    outputs = [int(n) for n in random.integers(1, 4, size=random.integers(1, 3))]
-    arch, gates = random_graph(random, sizes, outputs)
-    probabilities = random.dirichlet(np.ones(contexts))
-    plain = []
-    for k in range(contexts):
-        n = int(random.integers(1, 7))
-        values = {gate: float(random.choice([0.3, 1.0, random.uniform(0.05, 1)])) for gate in gates}
-        if k:  # the first context leaves all gates open, the others close some
-            values = {gate: value for gate, value in values.items() if random.uniform() < 0.8}
-        inputs = {name: random.standard_normal((arch.channels[name], n)) for name in arch.inputs}
-        targets = {name: random.standard_normal((arch.channels[name], n)) for name in arch.outputs}
-        plain.append({"gates": values, "inputs": inputs, "targets": targets, "probability": probabilities[k]})
-    plain = [context for context in plain if not _closed(arch, context["gates"])]
-    total = sum(context["probability"] for context in plain)
-    made = [
-        Context.from_data(f"c{k}", c["gates"], c["inputs"], c["targets"], c["probability"] / total)
-        for k, c in enumerate(plain)
-    ]
-    for context in plain:
-        context["probability"] /= total
-    return GatedNetwork(arch, GatedTask.of(made, arch.inputs, arch.outputs)), plain
-
-
-def _closed(arch: qc.Architecture, gates: dict) -> bool:
-    open_at = {}
-    for node in arch.nodes:
-        passes = not (isinstance(node.op, Gate) and node.op.name not in gates)
-        open_at[node.id] = passes and (isinstance(node.op, Input) or any(open_at[name] for name in node.inputs))
-    return not any(open_at[name] for name in arch.outputs)
 
 
 def plain_loss(arch: qc.Architecture, contexts: list[dict], weights: dict) -> torch.Tensor:
@@ -111,36 +45,3 @@ def autograd(arch: qc.Architecture, contexts: list[dict], weights: dict) -> tupl
         edge: np.zeros_like(weights[edge]) if g is None else g.numpy() for edge, g in zip(leaves, found, strict=True)
     }
     return float(loss.detach()), gradient
-
-
-def diagonal_network(seed: int, *, modes: int = 3) -> GatedNetwork:
-    """A random graph whose data are jointly diagonalizable in random bases, with repeated singular values.
-
-    Inputs of one context are uncorrelated, correlated, or absent; every output has a target from every input.
-    """
-    random = np.random.default_rng(seed)
-    sizes = [int(n) for n in random.integers(modes, modes + 3, size=random.integers(1, 4))]
-    arch, gates = random_graph(random, sizes, [int(n) for n in random.integers(modes, modes + 2, size=2)])
-    bases = {}
-    for name in (*arch.inputs, *arch.outputs):
-        bases[name] = np.linalg.qr(random.standard_normal((arch.channels[name],) * 2))[0][:, :modes]
-    made = []
-    for k in range(4):
-        # <x x^T> over all inputs, mode by mode a positive matrix of random correlations.
-        factors = random.standard_normal((modes, len(arch.inputs), 3)) / 2
-        grams = np.einsum("mik,mjk->mij", factors, factors)
-        xx = {
-            (a, b): bases[a] * grams[:, i, j] @ bases[b].T
-            for i, a in enumerate(arch.inputs)
-            for j, b in enumerate(arch.inputs)
-            if i <= j
-        }
-        yx = {}
-        for v in arch.outputs:
-            teacher = random.choice([0.5, 1.0, 1.0, 2.0], size=(modes, len(arch.inputs)))
-            for j, u in enumerate(arch.inputs):
-                yx[v, u] = bases[v] * np.einsum("mi,mi->m", teacher, grams[:, :, j]) @ bases[u].T
-        values = {gate: float(random.choice([0.5, 1.0])) for gate in gates if k == 0 or random.uniform() < 0.8}
-        if not _closed(arch, values):
-            made.append(Context(f"c{k}", values, xx, yx))
-    return GatedNetwork(arch, GatedTask.of(made, arch.inputs, arch.outputs))

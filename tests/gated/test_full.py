@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import qcmap as qc
 from qcmap.gated import FullFlow, random_weights
-from tests.gated.networks import HIERARCHY, autograd, random_network
+from tests.gated.networks import HIERARCHY, autograd
+from theory_checks.gated_networks import random_network
 
 SEEDS = st.integers(0, 10**6)
 
@@ -55,14 +56,15 @@ def test_path_sums_are_the_gradient_of_autograd(seed):
     assert close({edge: -rate for edge, rate in rates.items()}, want, 1e-10)
 
 
+@settings(max_examples=10)
 @given(SEEDS)
 def test_every_hidden_layer_has_a_first_integral(seed):
     network, _ = random_network(seed)
     flow = FullFlow(network)
-    path = flow.flow(random_weights(network, gain=0.7, seed=seed), np.linspace(0, 3, 4))
+    path = flow.flow(random_weights(network, gain=0.7, seed=seed), np.linspace(0, 2, 3))
     start = flow.integrals(path.at(0))
     assert set(start) == set(network.hidden)
-    for k in range(1, 4):
+    for k in (1, 2):
         for layer, value in flow.integrals(path.at(k)).items():
             assert np.abs(value - start[layer]).max() < 1e-8
 

@@ -10,7 +10,8 @@ import qcmap as qc
 from qcmap.errors import ArgumentError, NumericalError
 from qcmap.gated import FullFlow, decouple, decoupled_weights, reduce, solve
 from qcmap.numeric.gated._reduce import scalars
-from tests.gated.networks import HIERARCHY, diagonal_network
+from tests.gated.networks import HIERARCHY
+from theory_checks.gated_networks import diagonal_network
 
 SEEDS = st.integers(0, 10**6)
 B1, B2, B3, S, D, C = (*sympy.symbols("B1:4 S D", positive=True), sympy.Symbol("C", real=True))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qcmap.architecture import Affine, Architecture, Gate, Input, Node, Output, Scale, Sum
+from qcmap.architecture import Affine, Architecture, Channels, Gate, Input, Node, Output, Scale, Sum
 from qcmap.architecture.gated._cells import Cells, Lanes
 from qcmap.errors import ArchitectureError, DataError
 
@@ -44,6 +44,7 @@ class GatedNetwork:
         arch, task = self.architecture, self.task
         for node in arch.nodes:
             _check_node(arch, node)
+        channels = arch.channels  # maps that are added have the same
         if (task.inputs, task.outputs) != (arch.inputs, arch.outputs):
             raise DataError(
                 "task", f"it is for inputs {task.inputs} and outputs {task.outputs}, but {arch.name} has "
@@ -56,11 +57,11 @@ class GatedNetwork:
                     f"context {task.contexts[int(gating.contexts[0])]!r}", f"{arch.name} has no gate {gate!r}",
                     f"its gates: {', '.join(sorted(variables)[:20]) or 'none'}",
                 )  # fmt: skip
-        self._check_shapes()
+        self._check_shapes(channels)
         self._check_open()
 
-    def _check_shapes(self) -> None:
-        task, channels = self.task, self.architecture.channels
+    def _check_shapes(self, channels: Mapping[str, Channels | None]) -> None:
+        task = self.task
         for blocks, rows in ((task.xx, task.inputs), (task.yx, task.outputs)):
             sizes = [np.array([channels[node] if isinstance(channels[node], int) else -1 for node in nodes], dtype=int)
                      for nodes in (rows, task.inputs)]  # fmt: skip
@@ -151,7 +152,7 @@ class GatedNetwork:
 def _check_node(arch: Architecture, node: Node) -> None:
     op = node.op
     if not isinstance(op, _OPS):
-        what = f"a gated deep linear network is made of affine layers, sums and gates, not of a {op.kind}"
+        what = f"a gated deep linear network is made of affine layers, sums and gates, not with the op {op.kind!r}"
         raise ArchitectureError(node.id, what, "freeze it into gates, or take it out")
     if isinstance(op, Affine):
         if op.kernel or op.parameters is not None:

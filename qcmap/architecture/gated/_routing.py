@@ -23,6 +23,7 @@ def routing(
     hidden_layers: int = 2,
     width: int = 64,
     data: tuple[Any, Any] | None = None,
+    trained: bool = True,
 ) -> GatedNetwork:
     """The routing network of section 4: M input domains, M output domains, a shared chain of hidden layers.
 
@@ -39,11 +40,13 @@ def routing(
     data
         Arrays X [channels, examples] and Y [channels, examples], the same for each route; moments are averages over
         examples. Without data the moments are S and D, the positive symbols of one generic mode.
+    trained
+        If false, the same network with the M (M - K) other routes as contexts, to see what transfers to them.
 
     Raises
     ------
     ArgumentError
-        For counts out of range.
+        For counts out of range, or if no route is left.
     """
     _count("M", M)
     _count("K", K, M)
@@ -62,7 +65,9 @@ def routing(
         for j in range(M)
     ]
     assert len(outputs) == M
-    i, j = _routes(M, K)
+    if not trained and K == M:
+        raise ArgumentError("trained", f"all routes are trained with K = M = {M}", "give a smaller K")
+    i, j = _routes(M, range(K) if trained else range(K, M))
     gates = {f"from{k}": at for k, at in enumerate(_split(i, M))} | {f"to{k}": at for k, at in enumerate(_split(j, M))}
     return _network(b.build(), i, j, gates, S, D, yy)
 
@@ -100,7 +105,7 @@ def sharing(
     if not schemes or len(set(schemes)) < len(schemes):
         raise ArgumentError("P", f"{schemes} are not different schemes", "give each once")
     S, D, yy, channels = _moments(data)
-    i, j = _routes(M, K)
+    i, j = _routes(M, range(K))
     b = Builder(f"sharing:M={M},P={'+'.join(map(str, schemes))}")
     x = [b.input(f"x{k}", channels[0]) for k in range(M)]
     parts: list[list[str]] = [[] for _ in range(M)]
@@ -131,9 +136,9 @@ def sharing(
     return _network(b.build(), i, j, gates, S, D, yy)
 
 
-def _routes(M: int, K: int) -> tuple[Integers, Integers]:
-    """Input and output domain of each trained route, in order."""
-    pairs = sorted((i, (i + k) % M) for i in range(M) for k in range(K))
+def _routes(M: int, offsets: range) -> tuple[Integers, Integers]:
+    """Input and output domain of each route from i to i + offset, in order."""
+    pairs = sorted((i, (i + k) % M) for i in range(M) for k in offsets)
     i, j = np.array(pairs, dtype=np.int64).T
     return i, j
 

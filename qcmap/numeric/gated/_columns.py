@@ -34,14 +34,14 @@ class Columns:
         For each input node, [channels, examples that it has].
     targets
         For each output node, [channels, examples that reach it].
-    constant
-        The loss of what is not in ``targets``: targets that nothing reaches, and what no x explains.
+    unreached
+        By context, the weighted loss of what is not in ``targets``: what nothing reaches, and what no x explains.
     """
 
     cells: Cells
     inputs: tuple[Array, ...]
     targets: tuple[Array, ...]
-    constant: float
+    unreached: Array
 
     @classmethod
     def of(cls, network: GatedNetwork) -> Columns:
@@ -85,7 +85,7 @@ class Columns:
             block[:, np.searchsorted(lanes, cells.nodes[v].lanes)]
             for block, lanes, v in zip(inputs, members, _positions_of_inputs(network), strict=True)
         )
-        targets, reached = [], 0.0
+        targets, reached = [], np.zeros(len(task.contexts))
         for blocks, v, name in zip(y, cells.outputs, task.outputs, strict=True):
             lanes, have = cells.nodes[v].lanes, _positions(blocks)
             size = network.architecture.channels[name]
@@ -94,9 +94,9 @@ class Columns:
                 at = np.minimum(np.searchsorted(lanes, have), len(lanes) - 1)
                 here = lanes[at] == have
                 target[:, at[here]] = _joined(blocks)[:, here]
-            reached += float((target**2).sum())
+            np.add.at(reached, cells.lanes.context[lanes], (target**2).sum(axis=0))
             targets.append(target)
-        return cls(cells, inputs, tuple(targets), max(0.0, (float(probability @ given) - reached) / 2))
+        return cls(cells, inputs, tuple(targets), np.maximum(0.0, probability * given - reached) / 2)
 
 
 @dataclass(frozen=True, eq=False)

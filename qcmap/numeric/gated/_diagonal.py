@@ -75,7 +75,7 @@ def off_diagonal(statistics: Sequence[Statistic], bases: dict[Hashable, Array]) 
         norm = float(np.linalg.norm(matrix))
         if norm == 0:
             continue
-        left, right = _completed(bases[a]), _completed(bases[b])
+        left, right = completed(bases[a]), completed(bases[b])
         turned = left.T @ matrix @ right
         modes = bases[a].shape[1]
         rows, cols = (np.flatnonzero(np.any(bases[s] != 0, axis=0)) for s in (a, b))
@@ -91,7 +91,7 @@ def off_diagonal(statistics: Sequence[Statistic], bases: dict[Hashable, Array]) 
     return worst
 
 
-def _completed(basis: Array) -> Array:
+def completed(basis: Array) -> Array:
     """The modes that are there, and an orthonormal basis of what is orthogonal to them."""
     present = basis[:, np.any(basis != 0, axis=0)]
     full, _ = np.linalg.qr(np.concatenate([present, np.eye(len(basis))], axis=1))

@@ -161,11 +161,14 @@ class FullFlow:
                 found[source] = found.get(source, np.zeros((columns, columns))) - weights[edge].T @ weights[edge]
         return found
 
-    def outputs(self, weights: Weights) -> dict[str, Array]:
-        """What arrives at each output node of each example that reaches it, weighted as `Columns`."""
-        values = self._forward(self._checked(weights))
-        names = self.network.architecture.outputs
-        return {name: values[v] for name, v in zip(names, self.columns.cells.outputs, strict=True)}
+    def context_losses(self, weights: Weights) -> Array:
+        """The loss of each context: half its mean squared error, summed over outputs. (1) is their weighted mean."""
+        values, cells = self._forward(self._checked(weights)), self.columns.cells
+        losses = self.columns.unreached.copy()
+        for v, target in zip(cells.outputs, self.columns.targets, strict=True):
+            squares = ((target - values[v]) ** 2).sum(axis=0) / 2
+            np.add.at(losses, cells.lanes.context[cells.nodes[v].lanes], squares)
+        return losses / self.network.task.probability.numbers()
 
     def _trajectory(self, times: Array, steps: Sequence[Weights]) -> Trajectory:
         losses = np.array([self.loss(step) for step in steps])
@@ -190,7 +193,7 @@ class FullFlow:
 
     def _loss(self, outputs: Sequence[Array]) -> float:
         errors = (float(((y - h) ** 2).sum()) for y, h in zip(self.columns.targets, outputs, strict=True))
-        return self.columns.constant + sum(errors) / 2
+        return float(self.columns.unreached.sum()) + sum(errors) / 2
 
     def _flat(self, weights: Weights) -> Array:
         return np.concatenate([weights[edge].ravel() for edge in self.shapes])
