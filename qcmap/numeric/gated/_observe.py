@@ -42,7 +42,7 @@ def respond(
         if array.ndim != 2 or array.shape[0] != arch.channels[name] or len(examples) > 1:
             raise DataError(name, f"its array has the shape {array.shape}", f"give [{arch.channels[name]}, examples]")
     count = examples.pop() if examples else 1
-    values: dict[str, Any] = {}
+    values: dict[str, Array] = {}
     for node in arch.nodes:
         op, read = node.op, [values[name] for name in node.inputs]
         if isinstance(op, Input):
@@ -51,13 +51,13 @@ def respond(
         elif isinstance(op, Affine):
             value = weights[node.id] @ read[0]
         elif isinstance(op, Gate):
-            value = gates.get(op.name, 0.0) * read[0]
+            value = np.multiply(gates.get(op.name, 0.0), read[0])
         elif isinstance(op, Sum):
             terms = [number(w) * x for w, x in zip(op.weights, read, strict=True)]
             value = sum(terms[1:], start=terms[0])
         else:
             value = number(op.factor) * read[0] if isinstance(op, Scale) else read[0]
-        values[node.id] = value
+        values[node.id] = np.asarray(value, dtype=np.float64)
     return values
 
 
