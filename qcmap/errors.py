@@ -32,6 +32,10 @@ class ArchitectureError(QCMapError):
     """A graph that cannot be built, read or analysed as asked."""
 
 
+class TraceError(QCMapError):
+    """A torch model, or a call in it, that no architecture graph stands for."""
+
+
 class ActivationError(QCMapError):
     """An activation that is unknown, malformed or cannot be integrated."""
 

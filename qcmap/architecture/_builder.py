@@ -90,10 +90,15 @@ class Builder:
         bias_variance: Weight = 0.0,
         init: Literal["delta", "fan_in"] = "delta",
         parameters: str | None = None,
+        groups: int = 1,
+        dilation: int = 1,
         name: str | None = None,
     ) -> str:
         """A fully-connected layer, or a convolution if a kernel is given; see `Affine`."""
-        op = Affine(channels, as_tuple(kernel), stride, padding, weight_variance, bias_variance, init, parameters)
+        op = Affine(
+            channels, as_tuple(kernel), stride, padding, weight_variance, bias_variance, init, parameters, groups,
+            dilation,
+        )  # fmt: skip
         return self.add(op, (x,), name)
 
     def activation(self, x: str, function: str | Named, *, name: str | None = None) -> str:
@@ -114,9 +119,9 @@ class Builder:
         """A multiplication by a constant."""
         return self.add(Scale(factor), (x,), name)
 
-    def layer_norm(self, x: str, *, name: str | None = None) -> str:
-        """A layer normalization over channels."""
-        return self.add(LayerNorm(), (x,), name)
+    def layer_norm(self, x: str, *, centre: bool = True, groups: int | None = None, name: str | None = None) -> str:
+        """A layer normalization over channels; see `LayerNorm` for RMSNorm and group normalization."""
+        return self.add(LayerNorm(centre, groups), (x,), name)
 
     def max_pool(
         self,

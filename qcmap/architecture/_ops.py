@@ -97,15 +97,21 @@ class Affine(Op):
     kernel
         Filter sizes, one an axis; empty for a fully-connected layer, which acts on each location.
     stride, padding
-        As in torch, the same along every axis; ``"same"`` pads by half of the (odd) kernel size.
+        As in torch, the same along every axis; ``"same"`` pads so that a stride of 1 keeps all locations.
     weight_variance, bias_variance
         Weights have variance ``weight_variance`` / k, k the fan-in, and biases ``bias_variance``: an input value m
         becomes ``weight_variance * m + bias_variance``. Deep Kernel Shaping needs 1 and 0.
     init
-        ``"delta"`` puts all weight at the centre of the filter, so k counts input channels; ``"fan_in"`` spreads it
-        over the filter, which has no Q and C maps unless the filter has one location.
+        ``"delta"`` puts all weight at the centre of the filter, the left one of two for an even size, so k counts input
+        channels; ``"fan_in"`` spreads it over the filter, which has no Q and C maps unless the filter has one location.
     parameters
         Layers with the same name here share their parameters.
+    groups
+        The channels fall into this many groups, each with a layer of its own, so k counts those of one group. With
+        one channel in each (a depthwise convolution) the weights of scaled uniform orthogonal initialization are signs:
+        q and c values are kept, but the output is Gaussian only if the input is (docs/graph.md).
+    dilation
+        The distance of neighbouring filter taps, the same along every axis.
     """
 
     channels: Channels | None = None
@@ -116,21 +122,23 @@ class Affine(Op):
     bias_variance: Weight = 0.0
     init: Literal["delta", "fan_in"] = "delta"
     parameters: str | None = None
+    groups: int = 1
+    dilation: int = 1
     kind: ClassVar[str] = "affine"
     constants: ClassVar[tuple[str, ...]] = ("channels", "weight_variance", "bias_variance")
 
     def validate(self, node: str, inputs: int) -> None:
-        """Sizes must be positive integers, kernel sizes odd for a Delta filter, variances not negative."""
+        """Sizes must be positive integers, variances not negative; groups must divide the channels."""
         check_channels(self.channels, node)
-        check_positive(self.stride, "stride", node)
-        check_window(self.kernel, self.stride, self.padding, node)
+        for what in ("stride", "groups", "dilation"):
+            check_positive(getattr(self, what), what, node)
+        check_window(self.kernel, self.stride, self.padding, node, self.dilation)
+        if isinstance(self.channels, int) and self.channels % self.groups:
+            raise ArchitectureError(
+                node, f"{self.channels} channels do not fall into {self.groups} equal groups", "give a divisor"
+            )
         if self.init not in ("delta", "fan_in"):
             raise ArchitectureError(node, f"init must be 'delta' or 'fan_in', not {self.init!r}", "use 'delta'")
-        even = next((size for size in self.kernel if size % 2 == 0), None)
-        if even is not None and (self.init == "delta" or self.padding == "same"):
-            raise ArchitectureError(
-                node, f"a Delta-initialised filter has a centre, but kernel size {even} is even", "use an odd size"
-            )
         check_number(self.weight_variance, node, "weight variance", least=0.0, strict=True)
         check_number(self.bias_variance, node, "bias variance", least=0.0)
 
@@ -140,7 +148,7 @@ class Affine(Op):
         All other locations are dropped (DKS, section 5.5): with a Delta filter nothing after depends on them. Raises
         `ArchitectureError` if the kernel has another number of axes or does not fit.
         """
-        return visited(self.kind, self.kernel, self.stride, self.padding, locations)
+        return visited(self.kind, self.kernel, self.stride, self.padding, locations, self.dilation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,9 +224,27 @@ class Scale(Op):
 
 @dataclass(frozen=True, slots=True)
 class LayerNorm(Op):
-    """Layer normalization over the channels of each location (DKS, section 19.2)."""
+    """Normalization by moments over channels (DKS, section 19.2; docs/norms.md).
 
+    Attributes
+    ----------
+    centre
+        Whether the mean is taken out; without it the norm is that of RMSNorm.
+    groups
+        None for the moments of each location's channels. An integer for group normalization: the channels fall into
+        this many groups, and moments are over all locations and the channels of a group.
+    """
+
+    centre: bool = True
+    groups: int | None = None
     kind: ClassVar[str] = "layer_norm"
+
+    def validate(self, node: str, inputs: int) -> None:
+        """The number of groups must be positive."""
+        if not isinstance(self.centre, bool):
+            raise ArchitectureError(node, f"centre must be True or False, not {self.centre!r}", "give a truth value")
+        if self.groups is not None:
+            check_positive(self.groups, "groups", node)
 
 
 @dataclass(frozen=True, slots=True)

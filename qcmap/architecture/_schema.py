@@ -169,6 +169,14 @@ def _one_of(choices: tuple[str | None, ...]) -> Kind:
     return Kind(" or ".join("null" if choice is None else repr(choice) for choice in choices), read, write)
 
 
+def _read_truth(reading: Reading, key: str, item: Item) -> Any:
+    return item.value if isinstance(item.value, bool) else UNFIT
+
+
+def _write_truth(writing: Writing, key: str, value: Any) -> Any:
+    return value if isinstance(value, bool) else UNFIT
+
+
 def _read_text(reading: Reading, key: str, item: Item) -> Any:
     return item.value if isinstance(item.value, str) else UNFIT
 
@@ -195,6 +203,7 @@ TEXT = Kind("a text", _read_text, _write_text)
 KINDS: dict[str, Kind] = {
     "None": _one_of((None,)),
     "int": _INTEGER,
+    "bool": Kind("true or false", _read_truth, _write_truth),
     "str": TEXT,
     "Locations": _several(_INTEGER),
     "Channels": Kind("an integer or a formula", _read_count, _write_count),

@@ -73,7 +73,7 @@ def check_number(value: object, node: str, what: str, *, least: float = -math.in
         )
 
 
-def check_window(kernel: Locations, stride: int | None, padding: int | str, node: str) -> None:
+def check_window(kernel: Locations, stride: int | None, padding: int | str, node: str, dilation: int = 1) -> None:
     """Raise unless sizes are positive integers and the padding is "same" or a count that keeps centres inside."""
     if not isinstance(kernel, tuple):
         raise ArchitectureError(node, f"a kernel has one size an axis, not {kernel!r}", "give a tuple such as (3, 3)")
@@ -82,22 +82,32 @@ def check_window(kernel: Locations, stride: int | None, padding: int | str, node
     if stride is not None:
         check_positive(stride, "stride", node)
     if isinstance(padding, str) and padding == "same":
+        even = next((size for size in kernel if size % 2 == 0), None)
+        if even is not None and dilation > 1:
+            raise ArchitectureError(
+                node, f"a dilated kernel of the even size {even} has no tap where 'same' padding needs one",
+                "use an odd size, or padding=0",
+            )  # fmt: skip
         return
     if isinstance(padding, (bool, str)) or not isinstance(padding, Integral) or padding < 0:
         raise ArchitectureError(
             node, f"padding must be 'same' or a count of locations, not {padding!r}", "give 'same', 0 or more"
         )
-    if any(padding > (size - 1) // 2 for size in kernel):
+    most = min((dilation * ((size - 1) // 2) for size in kernel), default=padding)
+    if padding > most:
         raise ArchitectureError(
             node, f"padding {padding} puts the centre of the kernel {kernel} outside of the feature map",
-            f"use at most {min((size - 1) // 2 for size in kernel)}",
+            f"use at most {most}",
         )  # fmt: skip
 
 
 def visited(
-    kind: str, kernel: Locations, stride: int | None, padding: int | str, locations: Locations
+    kind: str, kernel: Locations, stride: int | None, padding: int | str, locations: Locations, dilation: int = 1
 ) -> tuple[range, ...]:
     """Along each axis, the input locations in the middle of a sliding window, in the order of the outputs.
+
+    An even window has its middle at the left one of two; with "same" padding, of one less than the window in all, that
+    is where torch has it.
 
     Raises `ArchitectureError` if the kernel has another number of axes or does not fit.
     """
@@ -110,12 +120,12 @@ def visited(
         )  # fmt: skip
     ranges = []
     for size, extent in zip(kernel, locations, strict=True):
-        centre, step = (size - 1) // 2, stride or size
-        pad = centre if isinstance(padding, str) else padding
-        outputs = (extent + 2 * pad - size) // step + 1
+        centre, reach, step = dilation * ((size - 1) // 2), dilation * (size - 1) + 1, stride or size
+        before, both = (centre, reach - 1) if isinstance(padding, str) else (padding, 2 * padding)
+        outputs = (extent + both - reach) // step + 1
         if outputs < 1:
             raise ArchitectureError(
                 kind, f"the kernel {kernel} is larger than a map of {locations} locations", "pad it, or shrink it"
             )
-        ranges.append(range(centre - pad, centre - pad + outputs * step, step))
+        ranges.append(range(centre - before, centre - before + outputs * step, step))
     return tuple(ranges)

@@ -18,6 +18,7 @@ from qcmap.nn._weights import gaussian_weight, orthogonal_weight
 from qcmap.nn.functional import bentid, torch_function
 from qcmap.nn.measuring._measure import measure
 from qcmap.nn.measuring._results import Measurement, NodeMeasurement
+from qcmap.nn.tracing import Traced, trace, traced
 
 __all__ = [
     "PLN",
@@ -30,6 +31,7 @@ __all__ = [
     "PlainActivation",
     "ShapedActivation",
     "WeightedMeanPool",
+    "Traced",
     "activation_module",
     "bentid",
     "fit",
@@ -42,4 +44,6 @@ __all__ = [
     "pln",
     "pln_inverse",
     "torch_function",
+    "trace",
+    "traced",
 ]

@@ -155,9 +155,7 @@ class TestOps:
         assert "positive integer" in raised(b.input, channels=channels).rule
         assert "positive integer" in raised(b.affine, b.input("x"), channels, name="wide").rule
 
-    @pytest.mark.parametrize(
-        "options", [{"kernel": (0,)}, {"kernel": (2,)}, {"kernel": (3, -1)}, {"stride": 0}, {"stride": None}]
-    )
+    @pytest.mark.parametrize("options", [{"kernel": (0,)}, {"kernel": (3, -1)}, {"stride": 0}, {"stride": None}])
     def test_convolutions(self, options):
         b = Builder()
         assert raised(b.affine, b.input("x"), 4, name="conv", **options).subject == "conv"

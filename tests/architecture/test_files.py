@@ -574,7 +574,7 @@ REFUSED = [
     ("channels: 8, k", "chanels: 8, k", 7, "node 'a', chanels", "an affine has no key 'chanels'", "channels?"),
     ("kernel: [3, 3], p", "kernel: 3, p", 7, "node 'a', kernel", "a list, each an integer was expected, not 3", ""),
     ("kernel: [3, 3], p", "kernel: [3, 1.5], p", 7, "node 'a', kernel[1]", "an integer was expected, not 1.5", ""),
-    ("kernel: [3, 3], p", "kernel: [3, 2], p", 7, "node 'a'", "kernel size 2 is even", "odd"),
+    ("kernel: [3, 3], p", "groups: 3, p", 7, "node 'a'", "8 channels do not fall into 3 equal groups", "divisor"),
     ("kernel: [3, 3], p", "padding: valid, p", 7, "node 'a', padding", "an integer or 'same' was expected", ""),
     ("kernel: [3, 3], p", "init: he, p", 7, "node 'a', init", "'delta' or 'fan_in' was expected, not 'he'", ""),
     ("parameters: p", "parameters: 7", 7, "node 'a', parameters", "a text or null was expected, not 7", ""),

@@ -2,10 +2,12 @@
 
 import itertools
 import math
+import warnings
 
 import numpy as np
 import pytest
 import sympy as sp
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -106,9 +108,12 @@ def test_extents_are_positive_integers(locations):
         ({"kernel": (3,), "padding": 2}, "centre of the kernel"),
         ({"kernel": (5, 3), "padding": 2}, "centre of the kernel"),
         ({"kernel": (1,), "padding": 1}, "centre of the kernel"),
-        ({"kernel": (4,), "padding": 1}, "kernel size 4 is even"),
-        ({"kernel": (3, 2)}, "kernel size 2 is even"),
-        ({"kernel": (2,), "init": "fan_in"}, "kernel size 2 is even"),
+        ({"kernel": (4,), "padding": 2}, "centre of the kernel"),
+        ({"kernel": (3,), "dilation": 2, "padding": 3}, "centre of the kernel"),
+        ({"groups": 3}, "do not fall into 3 equal groups"),
+        ({"groups": 0}, "groups"),
+        ({"dilation": True}, "dilation"),
+        ({"kernel": (2,), "dilation": 2}, "no tap"),
     ],
 )
 def test_data_of_affine_layers(options, words):
@@ -118,11 +123,24 @@ def test_data_of_affine_layers(options, words):
     assert words in error.rule
 
 
-def test_even_kernels_need_no_centre_without_delta_filters():
-    b = Builder()
-    x = b.input("x", 4, locations=(9,))
-    b.affine(x, 4, kernel=(4,), init="fan_in", padding=0, stride=2, name="conv")
-    assert len(b.build(["conv"]).locations["conv"][0]) == 3
+@pytest.mark.parametrize("padding", ["same", 0, 1])
+@pytest.mark.parametrize("dilation", [1, 2])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5])
+def test_locations_are_those_that_torch_reads_at_the_centre_tap(size, stride, dilation, padding):
+    """An impulse filter with its tap at the left one of the middles gives the number of the location that it reads."""
+    if padding == "same" and (stride > 1 or (dilation > 1 and size % 2 == 0)):
+        padding = 0
+    if padding != "same" and padding > dilation * ((size - 1) // 2):
+        return
+    x = torch.arange(1.0, 24.0).reshape(1, 1, -1)
+    weight = torch.zeros(1, 1, size)
+    weight[..., (size - 1) // 2] = 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # torch copies its input for asymmetric padding, and says so
+        y = torch.nn.functional.conv1d(x, weight, stride=stride, padding=padding, dilation=dilation)
+    op = Affine(kernel=(size,), stride=stride, padding=padding, dilation=dilation)
+    assert [at + 1 for at in op.centres((23,))[0]] == y.flatten().tolist()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,156 @@
+"""The graph of a torch model, and the way back from its nodes to the model."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torch import fx, nn
+
+from qcmap.architecture import Affine, Architecture, Node, Op, Output
+from qcmap.nn.tracing._feature import Draft
+from qcmap.nn.tracing._record import Recording, record
+from qcmap.nn.tracing._rules import MODULES, RULES
+from qcmap.nn.tracing._translate import Translator
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A torch model as an architecture, and where each node of it is computed.
+
+    Attributes
+    ----------
+    architecture
+        The graph; its node ids are the paths of modules, or the path of a module and a word for a call in its forward.
+    graph_module
+        A copy of the model as a torch.fx graph, which computes what the model does in eval mode.
+    places
+        For each node id, the node of that graph whose result it is. What the architecture has no node for (dropout,
+        reshapes, biases) stays in the graph.
+    modules
+        For each node id, the path of the module whose call it is; None for calls of functions and methods.
+    weights
+        For each affine node, the path of the parameter that holds its weights.
+    biases
+        Paths of parameters that are added to feature maps. The architecture takes them as the zeros that biases are at
+        initialization (DKS, section 4.1).
+    """
+
+    architecture: Architecture
+    graph_module: fx.GraphModule
+    places: Mapping[str, fx.Node] = field(repr=False)
+    modules: Mapping[str, str | None] = field(repr=False)
+    weights: Mapping[str, str] = field(repr=False)
+    biases: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<traced {self.architecture!r}>"
+
+
+def trace(model: nn.Module, example_input: Any) -> Architecture:
+    """The architecture of a torch model; see `traced`."""
+    return traced(model, example_input).architecture
+
+
+def traced(model: nn.Module, example_input: Any) -> Traced:
+    """The architecture of a torch model in eval mode, with the way back to the model.
+
+    The forward of a copy runs once on tensors without data; its calls are written down and translated one by one, by
+    tables. The model itself, its mode, hooks and buffers stay as they are; hooks are not run. docs/tracing.md lists
+    what is understood.
+
+    Parameters
+    ----------
+    model
+        Any module whose course depends on the shapes of its inputs, not on their values.
+    example_input
+        A tensor, a tuple of tensors for the first arguments of forward, or a dictionary of tensors for keyword
+        arguments: [batch, channels], or [batch, channels, locations...]; channels may come last if the first layer
+        takes them there. Only shapes and types matter. The graph holds for any batch size.
+
+    Returns
+    -------
+    The result of a module call has its path as node id, that of any other call the path of the module whose forward
+    makes it and a word (``layer1.0.add``); a module with one node in all gives that node its path. A single input is
+    ``input``, several have the names of the arguments. Layers that share weights name them in ``parameters``.
+
+    Raises
+    ------
+    TraceError
+        Naming module path and call: for what no node stands for, and never a guess.
+    ArchitectureError
+        For maps that do not fit together.
+    """
+    recording = record(model, example_input, tuple(MODULES))
+    translator = Translator(recording, RULES, MODULES)
+    outputs = translator.run()
+    drafts = _needed([feature.draft for _, feature in outputs])
+    names = _named(drafts, recording, single=len(translator.inputs) == 1)
+    weights = {names[d]: d.weight for d in drafts if d.weight is not None}
+    shared = Counter(weights.values())
+    nodes = [Node(names[d], _op(d, shared), tuple(names[x] for x in d.inputs)) for d in drafts]
+    places = {names[d]: d.place for d in drafts}
+    ends = [names[feature.draft] for _, feature in outputs if feature.draft is not None]
+    keys = [key for key, _ in outputs if key is not None]
+    if len(outputs) > 1 and len(set(keys)) == len(outputs):
+        labels = [_free(key, {*places}) for key in keys]
+        nodes += [Node(label, Output(), (end,)) for label, end in zip(labels, ends, strict=True)]
+        places.update({label: places[end] for label, end in zip(labels, ends, strict=True)})
+        ends = labels
+    architecture = Architecture(type(model).__name__, tuple(nodes), tuple(dict.fromkeys(ends)))
+    for node in recording.graph_module.graph.nodes:
+        node.meta.pop("val", None)
+    modules = {**dict.fromkeys(places), **{names[d]: d.module for d in drafts}}
+    return Traced(architecture, recording.graph_module, places, modules, weights, tuple(translator.biases))
+
+
+def _op(draft: Draft, shared: Counter[str]) -> Op:
+    op = draft.op() if callable(draft.op) else draft.op
+    if isinstance(op, Affine) and draft.weight is not None and shared[draft.weight] > 1:
+        return replace(op, parameters=draft.weight)
+    return op
+
+
+def _needed(ends: list[Draft | None]) -> list[Draft]:
+    """The drafts that the ends depend on, in the order in which the model computes them."""
+    found: dict[Draft, None] = {}
+    stack = [draft for draft in ends if draft is not None]
+    while stack:
+        draft = stack.pop()
+        if draft not in found:
+            found[draft] = None
+            stack += draft.inputs
+    order = {node: k for k, node in enumerate(next(iter(found)).place.graph.nodes)}
+    return sorted(found, key=lambda draft: order[draft.place])
+
+
+def _named(drafts: list[Draft], recording: Recording, *, single: bool) -> dict[Draft, str]:
+    """Ids: the path of a module that is one node in all, else that of the caller and a word, with a number if taken."""
+    inside = Counter(call for draft in drafts for call in recording.calls.get(draft.place, ()))
+    found: dict[Draft, str] = {}
+    taken: set[str] = set()
+    for draft in drafts:
+        if draft.place.op == "placeholder":
+            name = "input" if single else recording.inputs[draft.place]
+        elif draft.module is not None:
+            name = draft.module
+        else:
+            calls = recording.calls[draft.place]
+            alone = next((path for path, number in calls if path and inside[path, number] == 1), None)
+            owner = recording.owners[draft.place]
+            name = alone or (f"{owner}.{draft.name}" if owner else draft.name)
+        found[draft] = name = _free(name, taken)
+        taken.add(name)
+    return found
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """The name, or the first of name_2, name_3, ... that is free."""
+    if name not in taken:
+        return name
+    k = 2
+    while f"{name}_{k}" in taken:
+        k += 1
+    return f"{name}_{k}"
