@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import fx
@@ -17,7 +17,8 @@ class Draft:
     """A node to be: its op (or how to make it, for what may turn out not to be needed) and the drafts that it reads.
 
     ``place`` is the node of the recorded graph that it is the output of, ``name`` what it is called within the module
-    whose forward made it; ``module`` its path if it is one call of a module; ``weight`` the name of its parameter.
+    whose forward made it; ``module`` its path if it is one call of a module; ``weight`` the name of its parameter;
+    ``reads`` the nodes of the recorded graph whose results it reads, one for each input.
     """
 
     op: Op | Callable[[], Op]
@@ -26,6 +27,7 @@ class Draft:
     name: str
     module: str | None = None
     weight: str | None = None
+    reads: list[fx.Node] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

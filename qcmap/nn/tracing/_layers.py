@@ -146,8 +146,8 @@ def _embedding(t: Translator, call: Call) -> Feature:
     op = given_input.draft.op
     if not isinstance(op, Input) or op.channels != tokens:
         raise t.error(call, "two tables of different sizes look up one input", "give each an input of its own")
-    draft = Draft(Affine(channels), [given_input.draft], call.node, call.name,
-                  str(call.node.target) if call.module is not None else None, found.parameter)  # fmt: skip
+    module = str(call.node.target) if call.module is not None else None
+    draft = Draft(Affine(channels), [given_input.draft], call.node, call.name, module, found.parameter, [source])
     atoms = [Atom(BATCH, call.shape[0]), *(Atom(k, size) for k, size in enumerate(locations)), Atom(CHANNEL, channels)]
     return Feature(call.node, draft, tuple(joined([atom]) for atom in atoms), tuple(locations))
 

@@ -13,7 +13,7 @@ from qcmap.architecture import Affine, Architecture, Node, Op, Output
 from qcmap.nn.tracing._feature import Draft
 from qcmap.nn.tracing._record import Recording, record
 from qcmap.nn.tracing._rules import MODULES, RULES
-from qcmap.nn.tracing._translate import Translator
+from qcmap.nn.tracing._translate import Translator, sizes
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,9 @@ class Traced:
     places
         For each node id, the node of that graph whose result it is. What the architecture has no node for (dropout,
         reshapes, biases) stays in the graph.
+    reads
+        For each node id, the nodes of that graph that it reads, one for each input of the node: what the architecture
+        has no node for may lie between the place of an input and what is read.
     modules
         For each node id, the path of the module whose call it is; None for calls of functions and methods.
     weights
@@ -41,6 +44,7 @@ class Traced:
     architecture: Architecture
     graph_module: fx.GraphModule
     places: Mapping[str, fx.Node] = field(repr=False)
+    reads: Mapping[str, tuple[fx.Node, ...]] = field(repr=False)
     modules: Mapping[str, str | None] = field(repr=False)
     weights: Mapping[str, str] = field(repr=False)
     biases: tuple[str, ...] = ()
@@ -101,9 +105,12 @@ def traced(model: nn.Module, example_input: Any) -> Traced:
         ends = labels
     architecture = Architecture(type(model).__name__, tuple(nodes), tuple(dict.fromkeys(ends)))
     for node in recording.graph_module.graph.nodes:
-        node.meta.pop("val", None)
+        if "val" in node.meta:
+            node.meta["shape"] = sizes(node)
+            del node.meta["val"]
     modules = {**dict.fromkeys(places), **{names[d]: d.module for d in drafts}}
-    return Traced(architecture, recording.graph_module, places, modules, weights, tuple(translator.biases))
+    reads = {**{name: (place,) for name, place in places.items()}, **{names[d]: tuple(d.reads) for d in drafts}}
+    return Traced(architecture, recording.graph_module, places, reads, modules, weights, tuple(translator.biases))
 
 
 def _op(draft: Draft, shared: Counter[str]) -> Op:

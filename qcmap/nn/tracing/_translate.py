@@ -149,8 +149,9 @@ class Translator:
     def draft(self, call: Call, op: Op | Callable[[], Op], *inputs: Feature, **options: Any) -> Draft:
         """A node to be, which a call is the output of."""
         module = str(call.node.target) if call.module is not None else None
-        drafts = [self.solid(x).draft for x in inputs]
-        return Draft(op, [d for d in drafts if d is not None], call.node, call.name, module, **options)
+        given = [self.solid(x) for x in inputs]
+        drafts, reads = [x.draft for x in given if x.draft is not None], [x.place for x in given]
+        return Draft(op, drafts, call.node, call.name, module, reads=reads, **options)
 
     def solid(self, feature: Feature) -> Feature:
         """The feature map with a draft: what was only known as a function of another one becomes an activation."""
@@ -172,7 +173,9 @@ class Translator:
         assert base is not None, place
         module = str(place.target) if place.op == "call_module" else None
         word = self.path_of(place).rpartition(".")[2]
-        return Draft(lambda: Nonlinear(named_activation(pointwise.expression)), [base], place, word, module)
+        function = pointwise.expression
+        reads = [pointwise.base.place]
+        return Draft(lambda: Nonlinear(named_activation(function)), [base], place, word, module, reads=reads)
 
     def seen(self, feature: Feature, channel: int | None = None) -> Feature:
         """The feature map with what is known of its axes; axis ``channel`` holds the channels if nothing is known."""

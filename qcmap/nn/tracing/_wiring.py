@@ -51,7 +51,7 @@ def added(t: Translator, call: Call, parts: list[Feature], weights: tuple[float,
             lambda u: sum(w * form.expression(u) for w, form in zip(weights, forms, strict=True)),
             bent=any(form.bent for form in forms),
         )
-    if pointwise is not None and any(x.draft is None for x in parts):
+    if pointwise is not None and any(x.draft is None or callable(x.draft.op) for x in parts):
         return Feature(call.node, None, first.layout, first.locations, pointwise)
     return Feature(call.node, t.draft(call, Sum(weights), *parts), first.layout, first.locations, pointwise)
 
