@@ -120,7 +120,7 @@ def library(arch: qc.Architecture, c: float, q1: float, q2: float) -> dict[str, 
     return {name: float(term.evalf(20)) for name, term in terms.items()}
 
 
-def _wrong_shares(arch: qc.Architecture, c: float, q1: float, q2: float) -> dict[str, float]:
+def wrong_shares(arch: qc.Architecture, c: float, q1: float, q2: float) -> dict[str, float]:
     """The kernel with the weights of sums in the opposite order, and equal channels in concatenations."""
     b = qc.Builder("wrong")
     for node in arch.nodes:
@@ -145,7 +145,7 @@ def _with_biases(arch: qc.Architecture, random: np.random.Generator) -> qc.Archi
     source="DKS 24.4 (graphs: ours)",
     claim="In any graph Theta_v = m_v dm_out/dm_v for the parameters of the affine node v",
     subject=library,
-    broken=_wrong_shares,
+    broken=wrong_shares,
 )
 @precise
 def graphs(subject: Terms, effort: int) -> Outcome:
@@ -277,7 +277,7 @@ def _samples(effort: int) -> list[tuple[qc.Architecture, tuple[float, float, flo
     source="DKS 24.4 (graphs: ours)",
     claim="The kernel is the limit of the tangent kernel of wide random networks, also with skips and concatenations",
     subject=library,
-    broken=_wrong_shares,
+    broken=wrong_shares,
     kind="stat",
     false_alarm=1e-6,
 )

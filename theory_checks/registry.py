@@ -34,6 +34,8 @@ MODULES = (
     "dks_norm",
     "dks_norm_resnets",
     "dks_tangent",
+    "dks_tangent_convolution",
+    "dks_tangent_training",
     "dks_kernel_limits",
     "npf_tangent",
     "dks_initializations",

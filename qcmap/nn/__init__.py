@@ -18,10 +18,12 @@ from qcmap.nn._weights import gaussian_weight, orthogonal_weight
 from qcmap.nn.functional import bentid, torch_function
 from qcmap.nn.measuring._measure import measure
 from qcmap.nn.measuring._results import Measurement, NodeMeasurement
+from qcmap.nn.measuring._tangent import EmpiricalNTK, empirical_ntk
 from qcmap.nn.tracing import Traced, trace, traced
 
 __all__ = [
     "PLN",
+    "EmpiricalNTK",
     "GraphNetwork",
     "History",
     "LazyWeightedMeanPool",
@@ -30,10 +32,11 @@ __all__ = [
     "NormalizedSum",
     "PlainActivation",
     "ShapedActivation",
-    "WeightedMeanPool",
     "Traced",
+    "WeightedMeanPool",
     "activation_module",
     "bentid",
+    "empirical_ntk",
     "fit",
     "functional",
     "gaussian_weight",
