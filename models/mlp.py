@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -65,19 +66,17 @@ class MLP(nn.Module):
     ) -> None:
         super().__init__()
         sizes = {"in_features": in_features, "width": width, "depth": depth, "out_features": out_features}
-        for name, size in sizes.items():
-            if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-                raise ArgumentError(name, f"it must be a positive integer, not {size!r}", "give 1 or more")
+        check_sizes(sizes)
         self.sizes, self.activation, self.shaping = sizes, activation, shaping
         row = activation_named(activation)
         transform = None if shaping is None else shaping[row.name]
         for layer in range(1, depth + 1):
             parts = OrderedDict[str, nn.Module](
-                affine=_linear(in_features if layer == 1 else width, width),
+                affine=empty_linear(in_features if layer == 1 else width, width),
                 activation=activation_module(row, transform),
             )
             self.add_module(f"layer{layer}", nn.Sequential(parts))
-        self.head = _linear(width, out_features)
+        self.head = empty_linear(width, out_features)
         initialize(self, seed=seed)
 
     @property
@@ -98,6 +97,13 @@ class MLP(nn.Module):
         return x
 
 
-def _linear(inputs: int, outputs: int) -> nn.Linear:
+def check_sizes(sizes: Mapping[str, object]) -> None:
+    """Raise `ArgumentError`, naming the size, unless all are positive integers."""
+    for name, size in sizes.items():
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise ArgumentError(name, f"it must be a positive integer, not {size!r}", "give 1 or more")
+
+
+def empty_linear(inputs: int, outputs: int) -> nn.Linear:
     """A linear layer whose memory is not filled: torch's own initialization would advance the global generator."""
     return nn.Linear(inputs, outputs, device="meta").to_empty(device=torch.get_default_device())
