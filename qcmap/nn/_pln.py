@@ -59,7 +59,7 @@ def pln(
     if variant == "mean":
         example = tuple(axis for axis in range(wide.ndim) if axis != batch)
         size = wide.detach().abs().amax(example, keepdim=True)
-        if not torch.compiler.is_compiling() and not bool((size > 0).all()):
+        if _has_values(x) and not bool((size > 0).all()):
             raise DataError("x", "an example is zero at every location, so its norm is 0/0", "use variant='constant'")
         wide = wide / size
         extra = wide.square().mean(example, keepdim=True).sqrt()
@@ -138,12 +138,17 @@ def _axis(x: Tensor, axis: int, name: str) -> int:
     return axis % x.ndim
 
 
+def _has_values(x: Tensor) -> bool:
+    """Whether the entries can be looked at: not in a graph that is being made, where tensors have shapes only."""
+    return not torch.compiler.is_compiling() and not x.is_meta and type(x) in (Tensor, nn.Parameter)
+
+
 def _checked(x: Tensor, batch: int | None, name: str = "x") -> Tensor:
     """The tensor in float32 at least; raises `DataError` if it is not floating, is empty or has a NaN or infinity."""
     if not x.is_floating_point():
         raise DataError(name, f"PLN takes floating-point tensors, not {x.dtype}", "convert with x.float()")
     if any(n == 0 for axis, n in enumerate(x.shape) if axis != batch):
         raise DataError(name, f"its shape {list(x.shape)} has no channels or no locations", "give at least one of each")
-    if not torch.compiler.is_compiling() and not bool(torch.isfinite(x).all()):
+    if _has_values(x) and not bool(torch.isfinite(x).all()):
         raise DataError(name, "it has a NaN or infinity", "clean the data first")
     return x.to(torch.promote_types(x.dtype, torch.float32))

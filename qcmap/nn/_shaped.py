@@ -96,6 +96,7 @@ class ShapedActivation(PlainActivation):
 
     def __init__(self, transform: Transform) -> None:
         super().__init__(transform.activation)
+        self.activation_parameters = dict(transform.activation.parameters)
         self.input_scale = float(transform.input_scale)
         self.input_shift = float(transform.input_shift)
         self.output_shift = float(transform.output_shift)
@@ -106,8 +107,8 @@ class ShapedActivation(PlainActivation):
         self._remainder = self.input_scale * ((zero or 0.0) - self.anchor)
         self._offset = 0.0 if zero is not None else float(transform(0.0))
         y = self.input_scale * (zero or 0.0) + self.input_shift
-        row = transform.activation
-        self._base = (row.name, dict(row.parameters), y) if has_difference(row, y) else None
+        known = has_difference(transform.activation, y)
+        self._base = (self.activation_name, self.activation_parameters, y) if known else None
         self._difference = difference(*self._base) if self._base else None
 
     def _evaluate(self, u: Tensor) -> Tensor:

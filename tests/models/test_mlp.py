@@ -15,7 +15,7 @@ from models import MLP
 from qcmap.activations import activation
 from qcmap.architecture import Affine, Nonlinear
 from qcmap.errors import ActivationError, ArgumentError
-from qcmap.nn import ShapedActivation
+from qcmap.nn import ShapedActivation, trace
 from qcmap.numeric import Transform
 
 
@@ -89,3 +89,10 @@ def test_refused_activations() -> None:
         MLP(5, 8, 2, 3, "sofplus")
     with pytest.raises(ActivationError, match="no torch counterpart"):
         MLP(5, 8, 2, 3, activation(lambda u: u * math.pi))
+
+
+def test_traces_to_the_graph_of_the_zoo() -> None:
+    model = MLP(5, 8, 4, 3, "gelu")
+    traced = trace(model, torch.ones(2, 5))
+    assert traced.nodes == model.architecture.nodes
+    assert traced.outputs == model.architecture.outputs

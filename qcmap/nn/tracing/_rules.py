@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from qcmap.nn.tracing import _elementwise, _layers, _pools, _refusals, _views, _wiring
+from qcmap.nn.tracing import _elementwise, _layers, _own, _pools, _refusals, _views, _wiring
 
 if TYPE_CHECKING:
     from qcmap.nn.tracing._translate import Rule
@@ -19,6 +19,7 @@ RULES: Mapping[str, Rule] = {
     **_wiring.RULES,
     **_layers.RULES,
     **_pools.RULES,
+    **_own.RULES,
 }
 """What each call means."""
 
@@ -52,5 +53,6 @@ MODULES: Mapping[type[nn.Module], str] = {
         for n in (1, 2, 3)
         if hasattr(nn, f"{name}{n}d")
     },
+    **_own.MODULES,
 }
-"""The common name of what a module of torch.nn calls."""
+"""The common name of what a module of torch.nn or of this package calls."""
