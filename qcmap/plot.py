@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from qcmap.gated import Solution
     from qcmap.nn import History
 
 
@@ -64,3 +65,14 @@ def save(figure: Figure, path: Path) -> Path:
     figure.savefig(image, dpi=150, format=path.suffix.lstrip("."))
     write_whole(path, image.getvalue())
     return path
+
+
+def variables(axes: Axes, solution: Solution) -> None:
+    """The variables of a reduced gated network over time, one line a mode, one colour a variable."""
+    for k, symbol in enumerate(solution.reduced.symbols):
+        edges = solution.reduced.classes[symbol]
+        label = f"{symbol}: {edges[0]}" + (f" and {len(edges) - 1} more" if len(edges) > 1 else "")
+        lines = axes.plot(solution.times, solution.values[:, k], color=f"C{k}")
+        lines[0].set_label(label)
+    axes.set(xlabel="time / tau", ylabel="singular value")
+    axes.legend(fontsize="small")

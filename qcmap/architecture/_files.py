@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import graphlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from qcmap._atomic import write_whole
@@ -35,6 +35,11 @@ def load(path: str | os.PathLike[str]) -> Architecture:
         If the file cannot be read, breaks the schema or holds no valid graph; the message names the file, the line, the
         node and the key, and says what was expected.
     """
+    return architecture_of(*read_file(path))
+
+
+def read_file(path: str | os.PathLike[str]) -> tuple[Reading, Item]:
+    """The tree of a file; raises `ArchitectureError` if it cannot be read."""
     file, as_json = _format(path)
     try:
         with open(file, "rb") as stream:
@@ -50,7 +55,7 @@ def load(path: str | os.PathLike[str]) -> Architecture:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ArchitectureError(f"{file}, line {line}", "it is not UTF-8 text", "save it as UTF-8") from error
-    return _architecture(Reading(file), read_tree(text, file, as_json=as_json))
+    return Reading(file), read_tree(text, file, as_json=as_json)
 
 
 def save(arch: Architecture, path: str | os.PathLike[str]) -> None:
@@ -65,8 +70,15 @@ def save(arch: Architecture, path: str | os.PathLike[str]) -> None:
         an unknown name of one, a constant that is neither a number nor a sympy expression of the grammar, or two
         symbols of one name.
     """
+    write_file(arch, path)
+
+
+def write_file(
+    arch: Architecture, path: str | os.PathLike[str], contexts: Callable[[Writing], list[dict[str, Any]]] | None = None
+) -> None:
+    """Write an architecture, and the contexts of a gated network after it; raises as `save`."""
     file, as_json = _format(path)
-    write_whole(file, _text(arch, as_json=as_json).encode(), error=ArchitectureError)
+    write_whole(file, _text(arch, contexts, as_json=as_json).encode(), error=ArchitectureError)
 
 
 def _format(path: str | os.PathLike[str]) -> tuple[str, bool]:
@@ -81,7 +93,8 @@ def _format(path: str | os.PathLike[str]) -> tuple[str, bool]:
 # --- Reading ---------------------------------------------------------------------------------------------------------
 
 
-def _architecture(reading: Reading, root: Item) -> Architecture:
+def architecture_of(reading: Reading, root: Item) -> Architecture:
+    """The architecture that a tree means."""
     if not isinstance(root.value, dict):
         raise reading.refuse(root.line, "", f"a mapping was expected, not {root}", f"begin with 'qcmap: {VERSION}'")
     top = root.value
@@ -212,15 +225,18 @@ def _checked(reading: Reading, nodes: list[Node], items: list[Item]) -> dict[str
 # --- Writing ---------------------------------------------------------------------------------------------------------
 
 
-def _text(arch: Architecture, *, as_json: bool) -> str:
+def _text(
+    arch: Architecture, contexts: Callable[[Writing], list[dict[str, Any]]] | None, *, as_json: bool
+) -> str:
     writing = Writing(arch.name)
     name = writing.text("name", arch.name)
     nodes = [_entry(writing, node) for node in arch.nodes]
     writing.node = arch.name
     outputs = [writing.text("outputs", output) for output in arch.outputs]
+    entries = contexts(writing) if contexts is not None else []
     symbols = dict(sorted(writing.assumptions.items()))
     lines = _json_lines if as_json else _yaml_lines
-    return "\n".join(lines(name, symbols, nodes, outputs)) + "\n"
+    return "\n".join(lines(name, symbols, nodes, outputs, entries)) + "\n"
 
 
 def _entry(writing: Writing, node: Node) -> dict[str, Any]:
@@ -238,8 +254,9 @@ def _entry(writing: Writing, node: Node) -> dict[str, Any]:
 
 
 def _yaml_lines(
-    name: str, symbols: dict[str, dict[str, bool]], nodes: list[dict[str, Any]], outputs: list[str]
-) -> Iterator[str]:
+    name: str, symbols: dict[str, dict[str, bool]], nodes: list[dict[str, Any]], outputs: list[str],
+    contexts: list[dict[str, Any]],
+) -> Iterator[str]:  # fmt: skip
     yield f"qcmap: {VERSION}"
     yield f"name: {yaml_text(name)}"
     if symbols:
@@ -248,11 +265,15 @@ def _yaml_lines(
     yield "nodes:"
     yield from (f"  - {rendered(node, yaml_text)}" for node in nodes)
     yield f"outputs: {rendered(outputs, yaml_text)}"
+    if contexts:
+        yield "contexts:"
+        yield from (f"  - {rendered(context, yaml_text)}" for context in contexts)
 
 
 def _json_lines(
-    name: str, symbols: dict[str, dict[str, bool]], nodes: list[dict[str, Any]], outputs: list[str]
-) -> Iterator[str]:
+    name: str, symbols: dict[str, dict[str, bool]], nodes: list[dict[str, Any]], outputs: list[str],
+    contexts: list[dict[str, Any]],
+) -> Iterator[str]:  # fmt: skip
     yield "{"
     yield f'  "qcmap": {VERSION},'
     yield f'  "name": {quoted(name)},'
@@ -262,5 +283,10 @@ def _json_lines(
     last = len(nodes) - 1
     yield from (f"    {rendered(node, quoted)}{',' if n < last else ''}" for n, node in enumerate(nodes))
     yield "  ],"
-    yield f'  "outputs": {rendered(outputs, quoted)}'
+    yield f'  "outputs": {rendered(outputs, quoted)}{"," if contexts else ""}'
+    if contexts:
+        yield '  "contexts": ['
+        last = len(contexts) - 1
+        yield from (f"    {rendered(context, quoted)}{',' if n < last else ''}" for n, context in enumerate(contexts))
+        yield "  ]"
     yield "}"

@@ -1,12 +1,13 @@
-"""The command line: ``qcmap slope``, ``dks``, ``tat``, ``maps``, ``ntk``, ``compare``, ``check``, ``demo``."""
+"""The command line: ``qcmap slope``, ``dks``, ``tat``, ``maps``, ``ntk``, ``compare``, ``gated``, ``check``, ``demo``."""
 
 from qcmap.cli._common import main
 from qcmap.cli._constants import dks, tat
 from qcmap.cli._demo import demo
+from qcmap.cli._gated import gated
 from qcmap.cli._kernels import compare, maps, ntk
 from qcmap.cli._wiring import check, slope
 
-for command in (slope, dks, tat, maps, ntk, compare, check, demo):
+for command in (slope, dks, tat, maps, ntk, compare, gated, check, demo):
     main.add_command(command)
 
 __all__ = ["main"]

@@ -21,9 +21,9 @@ ALLOWED = {
     "numeric": {"errors", "activations", "architecture", "symbolic"},
     "gated": {"errors", "architecture", "symbolic", "numeric"},
     "nn": {"errors", "_atomic", "activations", "architecture", "symbolic", "numeric"},
-    "plot": {"errors", "_atomic", "activations", "architecture", "symbolic", "numeric", "nn"},
+    "plot": {"errors", "_atomic", "gated", "activations", "architecture", "symbolic", "numeric", "nn"},
     "demo": {"errors", "activations", "architecture", "symbolic", "numeric", "nn", "plot"},
-    "cli": {"errors", "_atomic", "activations", "architecture", "symbolic", "numeric", "nn", "plot", "demo"},
+    "cli": {"errors", "_atomic", "gated", "activations", "architecture", "symbolic", "numeric", "nn", "plot", "demo"},
     "__main__": {"cli"},
 }
 

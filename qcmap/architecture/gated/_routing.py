@@ -74,7 +74,7 @@ def routing(
 
 def sharing(
     M: int = 10,
-    P: int | Sequence[int] = (1, 4, 25, 100),
+    P: int | str | Sequence[int] = (1, 4, 25, 100),
     *,
     K: int | None = None,
     width: int = 64,
@@ -87,7 +87,8 @@ def sharing(
     other. (Equations (16)-(17) need this: shared input weights would take part in M routes.) With several P the outputs
     of the schemes add up. Edges are ``in<i>_P<p>_<a>_<b>``, ``hidden_P<p>_<a>_<b>`` and ``out<j>_P<p>_<a>_<b>``.
 
-    Parameters are those of `routing`; all routes are trained if K is left out.
+    Parameters are those of `routing`; all routes are trained if K is left out. P is a number, several, or a text such
+    as "1+4+25".
 
     Raises
     ------
@@ -97,6 +98,8 @@ def sharing(
     _count("M", M)
     K = M if K is None else K
     _count("K", K, M)
+    if isinstance(P, str):
+        P = [int(part) if part.isdecimal() else 0 for part in P.split("+")]
     schemes = (P,) if isinstance(P, int) else tuple(P)
     for scheme in schemes:
         if not isinstance(scheme, int) or scheme < 1 or math.isqrt(scheme) ** 2 != scheme or M % math.isqrt(scheme):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from qcmap.architecture._architecture import Architecture
@@ -49,12 +49,18 @@ def call(specification: str, **overrides: object) -> Architecture:
     ArchitectureError
         For an unknown family or key, or a value of the wrong kind.
     """
+    family, values = read_call(specification, FAMILIES)
+    return FAMILIES[family](**{**values, **overrides})
+
+
+def read_call(specification: str, families: Mapping[str, Callable[..., object]]) -> tuple[str, dict[str, object]]:
+    """The family and the arguments that a call such as ``name:key=value,key=value`` means; raises as `call`."""
     family, _, arguments = specification.partition(":")
-    if family not in FAMILIES:
+    if family not in families:
         raise ArchitectureError(
-            specification or "ARCH", f"there is no family {family!r}", f"choose one of {', '.join(FAMILIES)}"
+            specification or "ARCH", f"there is no family {family!r}", f"choose one of {', '.join(families)}"
         )
-    allowed = inspect.signature(FAMILIES[family]).parameters
+    allowed = inspect.signature(families[family]).parameters
     values: dict[str, object] = {}
     for item in filter(None, arguments.split(",")):
         key, equals, text = (part.strip() for part in item.partition("="))
@@ -67,7 +73,7 @@ def call(specification: str, **overrides: object) -> Architecture:
         if not equals:
             raise ArchitectureError(specification, f"{key} has no value", f"write {key}=value")
         values[key] = _value(text, specification, symbolic=key in _EXPRESSIONS)
-    return FAMILIES[family](**{**values, **overrides})
+    return family, values
 
 
 def _value(text: str, specification: str, *, symbolic: bool) -> object:
