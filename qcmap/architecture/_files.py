@@ -225,9 +225,7 @@ def _checked(reading: Reading, nodes: list[Node], items: list[Item]) -> dict[str
 # --- Writing ---------------------------------------------------------------------------------------------------------
 
 
-def _text(
-    arch: Architecture, contexts: Callable[[Writing], list[dict[str, Any]]] | None, *, as_json: bool
-) -> str:
+def _text(arch: Architecture, contexts: Callable[[Writing], list[dict[str, Any]]] | None, *, as_json: bool) -> str:
     writing = Writing(arch.name)
     name = writing.text("name", arch.name)
     nodes = [_entry(writing, node) for node in arch.nodes]

@@ -1,4 +1,4 @@
-"""The command line: ``qcmap slope``, ``dks``, ``tat``, ``maps``, ``ntk``, ``compare``, ``gated``, ``check``, ``demo``."""
+"""The command line: ``qcmap slope``, ``dks``, ``tat``, ``maps``, ``ntk``, ``compare``, ``gated``, ``check``, ..."""
 
 from qcmap.cli._common import main
 from qcmap.cli._constants import dks, tat

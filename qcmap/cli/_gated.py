@@ -11,13 +11,15 @@ from qcmap.cli._common import JSON, print_json
 from qcmap.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from qcmap.gated import GatedNetwork, Reduced, Solution
+    from qcmap.gated import Reduced, Solution
 
 
 @click.command()
 @click.argument("network", metavar="NETWORK")
 @click.option("--derive", is_flag=True, help="Write the gradient flow of every edge as a sum over paths.")
-@click.option("--reduce", "reduced", is_flag=True, help="Lumped equations, integrals, ratios, scalar equation (default).")
+@click.option(
+    "--reduce", "reduced", is_flag=True, help="Lumped equations, integrals, ratios, scalar equation (default)."
+)
 @click.option("--solve", "solved", is_flag=True, help="Integrate the reduced dynamics.")
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw the solution to this file.")
 @click.option("--s", "s", type=float, default=1.0, show_default=True, help="S, for a network without data.")

@@ -8,6 +8,8 @@ if find_spec("torch") is None:
     raise MissingExtra("qcmap.nn", "it needs torch, which is not installed", "pip install 'qcmap[torch]'")
 
 from qcmap.nn import functional, methods
+from qcmap.nn._gated import GatedModule
+from qcmap.nn._gated_trace import trace_gated
 from qcmap.nn._initialize import initialize
 from qcmap.nn._layers import LazyWeightedMeanPool, NormalizedSum, WeightedMeanPool
 from qcmap.nn._network import GraphNetwork
@@ -24,6 +26,7 @@ from qcmap.nn.tracing import Traced, trace, traced
 __all__ = [
     "PLN",
     "EmpiricalNTK",
+    "GatedModule",
     "GraphNetwork",
     "History",
     "LazyWeightedMeanPool",
@@ -48,5 +51,6 @@ __all__ = [
     "pln_inverse",
     "torch_function",
     "trace",
+    "trace_gated",
     "traced",
 ]

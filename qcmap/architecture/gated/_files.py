@@ -133,7 +133,9 @@ def _entries(writing: Writing, task: GatedTask) -> list[dict[str, Any]]:
 
     for k, name in enumerate(task.contexts):
         writing.node = f"context {name!r}"
-        entries.append({"name": writing.text("name", name), "probability": plain("probability", at(task.probability, k))})
+        entries.append(
+            {"name": writing.text("name", name), "probability": plain("probability", at(task.probability, k))}
+        )
         entries[-1]["gates"] = {}
     for gate, gating in task.gates.items():
         for k, context in enumerate(gating.contexts):

@@ -88,4 +88,6 @@ def elsewhere(network: GatedNetwork, weights: Weights, contexts: Sequence[Contex
 
 def singular_values(weights: Weights) -> dict[str, Array]:
     """The singular values of each edge's matrix, largest first."""
-    return {edge: np.asarray(np.linalg.svd(matrix, compute_uv=False), dtype=np.float64) for edge, matrix in weights.items()}
+    return {
+        edge: np.asarray(np.linalg.svd(matrix, compute_uv=False), dtype=np.float64) for edge, matrix in weights.items()
+    }
