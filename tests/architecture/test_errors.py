@@ -253,7 +253,7 @@ class TestZoo:
 
     @pytest.mark.parametrize("family", [zoo.resnet_v2, zoo.wide_resnet])
     def test_norm(self, family):
-        assert "norm" in raised(family, norm="batch").rule
+        assert "norm" in raised(family, norm="group").rule
 
     @pytest.mark.parametrize("width", [0, -3, 2.5])
     def test_widths(self, width):

@@ -9,7 +9,7 @@ from typing import Any
 
 from qcmap.architecture._architecture import Architecture
 from qcmap.architecture.zoo._chains import densenet, mlp, multi_head, two_towers, unet
-from qcmap.architecture.zoo._residual import RESIDUAL_WEIGHT, RESNET_BLOCKS, resnet_v2, wide_resnet
+from qcmap.architecture.zoo._residual import RESIDUAL_WEIGHT, RESNET_BLOCKS, resnet_block, resnet_v2, wide_resnet
 from qcmap.errors import ArchitectureError
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "densenet",
     "mlp",
     "multi_head",
+    "resnet_block",
     "resnet_v2",
     "two_towers",
     "unet",

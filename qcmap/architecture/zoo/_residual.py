@@ -14,7 +14,9 @@ from qcmap.errors import ArchitectureError
 if TYPE_CHECKING:
     from qcmap.architecture._ops import Named, Weight
 
-Norm = Literal["layer"]
+Norm = Literal["layer", "batch"]
+Stem = Literal["imagenet", "cifar"]
+Pooling = Literal["mean", "weighted"]
 Weights: TypeAlias = "Weight | Sequence[Weight] | Literal['growing', 'plain']"
 """The residual weights: one number or expression for all blocks, one for each block, or a rule by name.
 
@@ -23,8 +25,20 @@ block, where the count begins anew, then 1/sqrt(3), 1/sqrt(4), ... It gives norm
 residual network with layer norms. ``"plain"`` adds without weights, as standard residual networks do; q values grow.
 """
 
-RESNET_BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3), 200: (3, 24, 36, 3)}
-"""Residual blocks in each of the four groups, by the depth parameter D: (D - 2) / 3 blocks in all."""
+RESNET_BLOCKS = {
+    18: (2, 2, 2, 2),
+    34: (3, 4, 6, 3),
+    50: (3, 4, 6, 3),
+    101: (3, 4, 23, 3),
+    152: (3, 8, 36, 3),
+    200: (3, 24, 36, 3),
+}
+"""Residual blocks in each of the four groups, by the depth parameter D.
+
+From D = 50 on blocks are bottlenecks of three convolutions, (D - 2) / 3 of them in all; below, of two.
+"""
+BOTTLENECKS = 50
+"""The least depth whose blocks are bottlenecks."""
 
 
 RESIDUAL_WEIGHT = math.sqrt(0.05)
@@ -64,8 +78,8 @@ class _Residual:
         *,
         shortcuts: bool,
     ) -> None:
-        if norm not in (None, "layer"):
-            raise ArchitectureError(name, f"norm must be None or 'layer', not {norm!r}", "batch norm has no Q/C maps")
+        if norm not in (None, "layer", "batch"):
+            raise ArchitectureError(name, f"norm must be None, 'layer' or 'batch', not {norm!r}", "use one of these")
         if not isinstance(shortcuts, bool):
             raise ArchitectureError(name, f"shortcuts must be True or False, not {shortcuts!r}", "give a truth value")
         self.b, self.activation, self.norm, self.shortcuts = Builder(name), activation, norm, shortcuts
@@ -95,9 +109,10 @@ class _Residual:
         return weight, _shortcut_weight(weight, self.name)
 
     def activate(self, x: str, name: str, suffix: str = "") -> str:
-        """An optional layer norm, then the activation."""
-        if self.norm == "layer":
-            x = self.b.layer_norm(x, name=f"{name}.norm{suffix}")
+        """An optional norm, then the activation."""
+        if self.norm is not None:
+            normalize = self.b.layer_norm if self.norm == "layer" else self.b.batch_norm
+            x = normalize(x, name=f"{name}.norm{suffix}")
         return self.b.activation(x, self.activation, name=f"{name}.activation{suffix}")
 
     def block(self, x: str, name: str, channels: int, convolutions: list[tuple[int, int, int]]) -> str:
@@ -122,10 +137,25 @@ class _Residual:
         self.current = channels
         return h
 
-    def head(self, x: str, classes: int) -> Architecture:
-        """The last activation, global mean pooling and the final affine layer."""
+    def stem(self, stem: Stem, channels: int) -> str:
+        """The input and the first convolution: 7x7 of stride 2 and max pooling, or 3x3."""
+        if stem not in ("imagenet", "cifar"):
+            raise ArchitectureError(self.name, f"stem must be 'imagenet' or 'cifar', not {stem!r}", "use one of these")
+        if stem == "cifar":
+            x = self.b.input("input", channels=3, locations=(32, 32))
+            return self.affine(x, channels, 3, 1, "stem.conv")
+        h = self.affine(self.b.input("input", channels=3, locations=(224, 224)), channels, 7, 2, "stem.conv")
+        return self.b.max_pool(h, (3, 3), stride=2, padding=1, name="stem.pool")
+
+    def head(self, x: str, classes: int, pooling: Pooling) -> Architecture:
+        """The last activation, global pooling and the final affine layer."""
+        if pooling not in ("mean", "weighted"):
+            raise ArchitectureError(
+                self.name, f"pooling must be 'mean' or 'weighted', not {pooling!r}", "use one of these"
+            )
         h = self.activate(x, "final")
-        h = self.b.mean_pool(h, name="final.pool")
+        pool = self.b.mean_pool if pooling == "mean" else self.b.weighted_mean_pool
+        h = pool(h, name="final.pool")
         return self.b.build(outputs=[self.b.affine(h, classes, weight_variance=self.weight_variance, name="head")])
 
 
@@ -136,34 +166,46 @@ def resnet_v2(
     residual_weight: Weights = RESIDUAL_WEIGHT,
     shortcuts: bool = True,
     norm: Norm | None = None,
+    pooling: Pooling = "mean",
+    width: int = 64,
+    widen: int = 1,
+    stem: Stem = "imagenet",
     weight_variance: Weight = 1.0,
     classes: int = 1000,
 ) -> Architecture:
     """The modified ResNet-V2 for ImageNet (DKS, sections 23.1 to 23.5).
 
-    ``depth`` is D, one more than the number of nonlinear layers: 50, 101, 152 or 200. ``residual_weight`` is w, a
-    number in (0, 1) or a sympy expression, one for each block, ``"growing"`` or ``"plain"`` (see `Weights`); the
+    ``depth`` is D, one more than the number of nonlinear layers: 50, 101, 152 or 200; or 18 or 34, whose blocks have
+    two convolutions and no bottleneck. ``width`` is the number of channels after the stem, ``widen`` multiplies the
+    inner channels of the bottlenecks; ``stem="cifar"`` has a 3x3 convolution for maps of 32x32. ``residual_weight`` is
+    w, a number in (0, 1) or a sympy expression, one for each block, ``"growing"`` or ``"plain"`` (see `Weights`); the
     shortcut has sqrt(1 - w^2). Its default is `RESIDUAL_WEIGHT`. ``shortcuts=False`` takes the shortcut branches out;
-    ``norm="layer"`` puts a layer norm before each activation. With shortcuts and one w, the slope polynomial is
-    equation (20). The network of appendix J has relus, ``norm="layer"``, ``residual_weight="plain"`` and
-    ``weight_variance=2``.
+    ``norm="layer"`` puts a layer norm before each activation, ``"batch"`` a batch norm, which shaping takes out.
+    ``pooling="weighted"`` is that of section 20.1.2. With shortcuts and one w, the slope polynomial is equation (20).
+    The network of appendix J has relus, ``norm="layer"``, ``residual_weight="plain"`` and ``weight_variance=2``.
     """
     if positive(depth, "resnet_v2") not in RESNET_BLOCKS:
         known = ", ".join(map(str, RESNET_BLOCKS))
         raise ArchitectureError("resnet_v2", f"no ResNet-V2 has depth {depth}", f"choose one of {known}")
     net = _Residual(
-        f"resnet_v2(depth={depth})", 64, sum(RESNET_BLOCKS[depth]), activation, residual_weight, norm, weight_variance,
-        shortcuts=shortcuts,
+        f"resnet_v2(depth={depth})", width, sum(RESNET_BLOCKS[depth]), activation, residual_weight, norm,
+        weight_variance, shortcuts=shortcuts,
     )  # fmt: skip
-    h = net.affine(net.b.input("input", channels=3, locations=(224, 224)), 64, 7, 2, "stem.conv")
-    h = net.b.max_pool(h, (3, 3), stride=2, padding=1, name="stem.pool")
+    h = net.stem(stem, positive(width, "resnet_v2", "width"))
     for group, blocks in enumerate(RESNET_BLOCKS[depth]):
-        inner = 64 * 2**group
         for block in range(blocks):
             stride = 2 if group > 0 and block == 0 else 1
-            convolutions = [(inner, 1, 1), (inner, 3, stride), (4 * inner, 1, 1)]
-            h = net.block(h, f"group{group + 1}.block{block + 1}", 4 * inner, convolutions)
-    return net.head(h, classes)
+            convolutions = resnet_block(depth, width * 2**group, stride, positive(widen, "resnet_v2", "widen"))
+            h = net.block(h, f"group{group + 1}.block{block + 1}", convolutions[-1][0], convolutions)
+    return net.head(h, classes, pooling)
+
+
+def resnet_block(depth: int, channels: int, stride: int, widen: int = 1) -> list[tuple[int, int, int]]:
+    """The convolutions of a block of `resnet_v2`: channels, kernel size and stride of each."""
+    if depth < BOTTLENECKS:
+        return [(channels, 3, stride), (channels, 3, 1)]
+    inner = widen * channels
+    return [(inner, 1, 1), (inner, 3, stride), (4 * channels, 1, 1)]
 
 
 def wide_resnet(
@@ -174,6 +216,7 @@ def wide_resnet(
     residual_weight: Weights = RESIDUAL_WEIGHT,
     shortcuts: bool = True,
     norm: Norm | None = None,
+    pooling: Pooling = "mean",
     weight_variance: Weight = 1.0,
     classes: int = 10,
 ) -> Architecture:
@@ -194,10 +237,10 @@ def wide_resnet(
         f"wide_resnet(depth={depth})", 16, (depth - 4) // 2, activation, residual_weight, norm, weight_variance,
         shortcuts=shortcuts,
     )  # fmt: skip
-    h = net.affine(net.b.input("input", channels=3, locations=(32, 32)), 16, 3, 1, "stem.conv")
+    h = net.stem("cifar", 16)
     for group in range(3):
         channels = 16 * widen * 2**group
         for block in range((depth - 4) // 6):
             stride = 2 if group > 0 and block == 0 else 1
             h = net.block(h, f"group{group + 1}.block{block + 1}", channels, [(channels, 3, stride), (channels, 3, 1)])
-    return net.head(h, classes)
+    return net.head(h, classes, pooling)
