@@ -14,7 +14,7 @@ from qcmap.activations import Activation
 from qcmap.activations import activation as activation_named
 from qcmap.errors import ArgumentError, DataError
 from qcmap.nn._differences import difference, has_difference
-from qcmap.nn.functional import resolve, torch_function
+from qcmap.nn.functional import counterpart_of, resolve, torch_function
 
 if TYPE_CHECKING:
     from qcmap.numeric import Transform
@@ -39,8 +39,7 @@ class PlainActivation(nn.Module):
         super().__init__()
         self._function = torch_function(activation)
         self.activation_name = activation.name
-        counterpart = activation.torch
-        assert counterpart is not None
+        counterpart = counterpart_of(activation)
         # The activation itself holds functions that do not pickle; its name and this plain data do.
         self._counterpart = counterpart.path, dict(counterpart.arguments)
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qcmap.activations import Activation
+from qcmap.activations import Activation, TorchFunction
 from qcmap.errors import ActivationError
 
 __all__ = ["bentid", "torch_function"]
@@ -25,6 +25,25 @@ def bentid(u: Tensor) -> Tensor:
     return square / (2 * (torch.sqrt(square + 1) + 1)) + u
 
 
+def counterpart_of(activation: Activation) -> TorchFunction:
+    """Where torch has an activation: its own counterpart, or its formula, evaluated by torch.
+
+    Raises
+    ------
+    ActivationError
+        If it has neither.
+    """
+    if activation.torch is not None:
+        return activation.torch
+    if activation.expression is None:
+        raise ActivationError(
+            activation.name,
+            "it has no torch counterpart",
+            "give it one: dataclasses.replace(activation, torch=TorchFunction('package.module.function'))",
+        )
+    return TorchFunction(_FORMULA, {"expression": activation.expression})
+
+
 def torch_function(activation: Activation) -> Callable[[Tensor], Tensor]:
     """The torch counterpart of an activation: a differentiable elementwise function of tensors of any shape.
 
@@ -33,14 +52,58 @@ def torch_function(activation: Activation) -> Callable[[Tensor], Tensor]:
     ActivationError
         If the activation has no torch counterpart, or the installed torch lacks the function it names.
     """
-    counterpart = activation.torch
-    if counterpart is None:
-        raise ActivationError(
-            activation.name,
-            "it has no torch counterpart",
-            "give it one: dataclasses.replace(activation, torch=TorchFunction('package.module.function'))",
-        )
+    counterpart = counterpart_of(activation)
     return resolve(activation.name, counterpart.path, counterpart.arguments)
+
+
+@functools.lru_cache(maxsize=256)
+def formula(expression: str) -> Callable[[Tensor], Tensor]:
+    """A formula in ``u``, as sympy writes it, as a function of tensors.
+
+    log(1 + exp(a)) and 1/(1 + exp(a)) are evaluated as softplus and sigmoid, whose values and derivatives stay finite
+    where exp(a) is not.
+
+    Raises
+    ------
+    ActivationError
+        For a function that torch lacks.
+    """
+    import sympy as sp
+
+    u, a = sp.Symbol("u", real=True), sp.Wild("a")
+    parse: Any = sp.sympify
+    softplus, sigmoid = sp.Function("softplus"), sp.Function("sigmoid")
+    parsed = parse(expression, locals={"u": u})
+    parsed = parsed.replace(sp.log(1 + sp.exp(a)), softplus(a)).replace(1 / (1 + sp.exp(a)), sigmoid(-a))
+    unknown = {str(f.func) for f in parsed.atoms(sp.Function)} - set(_TORCH)
+    if unknown or parsed.free_symbols != {u}:
+        raise ActivationError(
+            expression, f"its formula cannot be evaluated by torch ({', '.join(sorted(unknown)) or 'its variable'})",
+            "give it a counterpart: dataclasses.replace(activation, torch=TorchFunction('package.module.function'))",
+        )  # fmt: skip
+    return sp.lambdify(u, parsed, modules=[_TORCH, "math"])
+
+
+def _extreme(pick: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
+    def of(*values: Any) -> Tensor:
+        like = next(value for value in values if isinstance(value, Tensor))
+        return functools.reduce(
+            pick, (torch.as_tensor(value, dtype=like.dtype, device=like.device) for value in values)
+        )
+
+    return of
+
+
+_TORCH: dict[str, Callable[..., Tensor]] = {
+    **{name: getattr(torch, name) for name in ("exp", "log", "sin", "cos", "tan", "sinh", "cosh", "tanh", "sqrt")},
+    **{name: getattr(torch, name) for name in ("asin", "acos", "atan", "asinh", "erf", "erfc", "sign", "sigmoid")},
+    "softplus": torch.nn.functional.softplus,
+    "Abs": torch.abs,
+    "Max": _extreme(torch.maximum),
+    "Min": _extreme(torch.minimum),
+}
+"""The functions of formulas, by sympy's name."""
+_FORMULA = f"{__name__}.formula"
 
 
 def resolve(name: str, path: str, arguments: Mapping[str, Any]) -> Callable[[Tensor], Tensor]:
@@ -51,6 +114,8 @@ def resolve(name: str, path: str, arguments: Mapping[str, Any]) -> Callable[[Ten
     ActivationError
         If it cannot be imported.
     """
+    if path == _FORMULA:
+        return formula(**arguments)
     module, _, attribute = path.rpartition(".")
     try:
         function = getattr(importlib.import_module(module), attribute)
