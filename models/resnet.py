@@ -78,7 +78,7 @@ class _Settings:
 
     def activate(self, owner: nn.Module, channels: int, suffix: str = "") -> None:
         """Give a module an activation and the norm before it."""
-        norms: dict[Norm | None, Callable[[], nn.Module | None]] = {
+        norms: dict[str | None, Callable[[], nn.Module | None]] = {
             None: lambda: None,
             "batch": lambda: nn.BatchNorm2d(channels),
             "layer": lambda: ChannelNorm(channels),

@@ -1,13 +1,14 @@
-"""The command line: ``qcmap slope``, ``dks``, ``tat``, ``maps``, ``ntk``, ``compare``, ``gated``, ``check``, ..."""
+"""The command line: one function for each command of ``qcmap``, in groups."""
 
 from qcmap.cli._common import main
 from qcmap.cli._constants import dks, tat
 from qcmap.cli._demo import demo
 from qcmap.cli._gated import gated
 from qcmap.cli._kernels import compare, maps, ntk
+from qcmap.cli._models import shape
 from qcmap.cli._wiring import check, slope
 
-for command in (slope, dks, tat, maps, ntk, compare, gated, check, demo):
+for command in (slope, dks, tat, maps, ntk, compare, gated, check, shape, demo):
     main.add_command(command)
 
 __all__ = ["main"]

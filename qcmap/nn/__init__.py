@@ -21,10 +21,12 @@ from qcmap.nn.functional import bentid, torch_function
 from qcmap.nn.measuring._measure import measure
 from qcmap.nn.measuring._results import Measurement, NodeMeasurement
 from qcmap.nn.measuring._tangent import EmpiricalNTK, empirical_ntk
+from qcmap.nn.shaping import ChannelNorm, ShapedModel, fold, shape, unfold
 from qcmap.nn.tracing import Traced, trace, traced
 
 __all__ = [
     "PLN",
+    "ChannelNorm",
     "EmpiricalNTK",
     "GatedModule",
     "GraphNetwork",
@@ -35,12 +37,14 @@ __all__ = [
     "NormalizedSum",
     "PlainActivation",
     "ShapedActivation",
+    "ShapedModel",
     "Traced",
     "WeightedMeanPool",
     "activation_module",
     "bentid",
     "empirical_ntk",
     "fit",
+    "fold",
     "functional",
     "gaussian_weight",
     "initialize",
@@ -49,8 +53,10 @@ __all__ = [
     "orthogonal_weight",
     "pln",
     "pln_inverse",
+    "shape",
     "torch_function",
     "trace",
     "trace_gated",
     "traced",
+    "unfold",
 ]

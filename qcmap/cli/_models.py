@@ -1,0 +1,132 @@
+"""The commands that read torch models: ``shape``."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from qcmap._atomic import write_whole
+from qcmap.cli._common import JSON, print_json
+from qcmap.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class _Shape(click.ParamType):
+    """The sizes of one example, such as 3x224x224."""
+
+    name = "sizes"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        parts = value.lower().split("x")
+        if not all(part.isdecimal() and int(part) > 0 for part in parts):
+            self.fail(f"{value!r} is not a list of sizes such as 3x224x224", param, ctx)
+        return tuple(map(int, parts))
+
+
+class _ResidualWeight(click.ParamType):
+    """A number, or q."""
+
+    name = "number or q"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | str:
+        if value == "q" or isinstance(value, float):
+            return value
+        try:
+            return float(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither a number nor q", param, ctx)
+
+
+def read_model(specification: str) -> nn.Module:
+    """The torch model that ``package.module:callable`` makes, or that stands there; the working folder is searched too.
+
+    Raises
+    ------
+    ArgumentError
+        If it cannot be imported or called without arguments, or is no model.
+    """
+    import importlib
+    import sys
+
+    from torch import nn
+
+    module, _, attribute = specification.partition(":")
+    if not module or not attribute:
+        raise ArgumentError(specification, "a model is named package.module:callable", "give both, with a colon")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        found: Any = importlib.import_module(module)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+        model = found if isinstance(found, nn.Module) else found()
+    except Exception as error:  # whatever a user's own code raises
+        raise ArgumentError(
+            specification, f"it cannot be made ({type(error).__name__}: {error})",
+            "name something importable from here that makes the model without arguments",
+        ) from error  # fmt: skip
+    finally:
+        sys.path.pop(0)
+    if not isinstance(model, nn.Module):
+        raise ArgumentError(specification, f"it makes no torch model but {type(model).__name__}", "name a torch model")
+    return model
+
+
+@click.command()
+@click.argument("model", metavar="package.module:callable")
+@click.option("--input", "inputs", type=_Shape(), multiple=True, required=True,
+              help="Sizes of one example without the batch, such as 3x224x224; once for each input.")  # fmt: skip
+@click.option("--method", type=click.Choice(["dks", "tat", "unit_q"]), default="dks", show_default=True)
+@click.option("--zeta", type=float, help="Global slope bound of dks, above 1; 1.5 by default.")
+@click.option("--tau", type=float, help="Largest curvature of tat, for smooth activations.")
+@click.option("--eta", type=float, help="Largest C_f(0) of tat, for leaky relus.")
+@click.option("--weights", type=click.Choice(["orthogonal", "gaussian"]), default="orthogonal", show_default=True)
+@click.option("--delta/--no-delta", default=True, show_default=True, help="Delta initialization of filters.")
+@click.option("--batch-norm", type=click.Choice(["error", "remove", "layer_norm"]), default="error", show_default=True)
+@click.option("--pooling", type=click.Choice(["keep", "weighted"]), default="keep", show_default=True)
+@click.option("--residual-weight", type=_ResidualWeight(), help="Weight of residual branches, between 0 and 1, or q.")
+@click.option("--scalars", type=click.Choice(["error", "remove"]), default="error", show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--report", "report_to", type=click.Path(dir_okay=False), help="Write what was changed (Markdown).")
+@click.option("--save", "save_to", type=click.Path(dir_okay=False), help="Write the shaped model (torch.save).")
+@JSON
+def shape(
+    model: str,
+    inputs: tuple[tuple[int, ...], ...],
+    report_to: str | None,
+    save_to: str | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Shape a torch model: trace it, check its rules, solve, rebuild and initialise it.
+
+    Example: qcmap shape models.resnet:resnet50 --input 3x224x224 --batch-norm remove --report out.md --save model.pt
+    """
+    from qcmap.nn import shape as shaped_model
+
+    made = read_model(model)
+    import torch
+
+    examples = tuple(torch.zeros(2, *sizes) for sizes in inputs)
+    given = {name: value for name, value in options.items() if value is not None}
+    shaped = shaped_model(made, examples, **given)
+    report = shaped.report()
+    if save_to is not None:
+        saved = io.BytesIO()
+        torch.save(shaped, saved)
+        write_whole(save_to, saved.getvalue())
+    if report_to is not None:
+        write_whole(report_to, f"{report}\n".encode())
+    if as_json:
+        print_json({**report.to_dict(), "shaping": shaped.shaping.to_dict()})
+        return
+    click.echo(report.method)
+    click.echo(", ".join(f"{kind}: {count}" for kind, count in report.counts().items()))
+    for warning in report.warnings:
+        click.echo(f"warning: {warning.node}: {warning.message}; {warning.remedy}", err=True)

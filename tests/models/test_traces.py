@@ -1,0 +1,54 @@
+"""Each reference model traces to the graph that the zoo gives for it: names, ops and weights."""
+
+import pytest
+import torch
+
+import qcmap as qc
+import qcmap.nn as qnn
+from models.densenet import DenseNet
+from models.resnet import resnet_v2, wide_resnet
+from models.transformer import Transformer
+from qcmap.errors import QCMapError
+
+LARGE, SMALL = (2, 3, 224, 224), (2, 3, 32, 32)
+CASES = {
+    "resnet 18": (lambda: resnet_v2(18, width=8, activation="tanh"), LARGE),
+    "resnet 34, small images": (lambda: resnet_v2(34, width=4, stem="cifar", norm=None), SMALL),
+    "resnet 50": (lambda: resnet_v2(50, width=8, norm="layer", residual_weight=0.3), LARGE),
+    "resnet 50, no shortcuts": (lambda: resnet_v2(50, width=8, norm=None, shortcuts=False, activation="gelu"), LARGE),
+    "resnet 50, wide bottlenecks": (lambda: resnet_v2(50, width=4, widen=4, norm=None, pooling="weighted"), LARGE),
+    "wide resnet 16": (lambda: wide_resnet(16, residual_weight=0.2, norm=None, activation="leaky_relu"), SMALL),
+    "wide resnet 10, batch norms": (lambda: wide_resnet(10, widen=3, activation="elu"), SMALL),
+    "densenet": (lambda: DenseNet((2, 3, 2), 4, activation="softplus"), LARGE),
+    "densenet, layer norms": (lambda: DenseNet((1, 2), 4, norm=True), LARGE),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_graph_is_that_of_the_zoo(name):
+    make, shape = CASES[name]
+    model = make()
+    traced = qnn.trace(model, torch.empty(shape))
+    wanted = {node.id: node for node in model.architecture.nodes}
+    found = {node.id: node for node in traced.nodes}
+    assert set(found) == set(wanted)
+    for node in found:
+        assert found[node] == wanted[node]
+    assert traced.outputs == model.architecture.outputs
+
+
+@pytest.mark.parametrize("depth", [50, 101, 152])
+def test_large_resnets_have_the_slope_of_the_theory(depth):
+    """mu is the larger of equation (20) and the subnetwork up to the last residual branch (docs/errata.md)."""
+    model = resnet_v2(depth, width=8, activation="softplus", norm=None, residual_weight=0.05**0.5)
+    shaped = qnn.shape(model, torch.empty(1, 3, 224, 224))
+    assert {n.id for n in shaped.architecture.nodes} == {n.id for n in model.architecture.nodes}
+    psi, w2 = 1.03, 0.05
+    equation_20 = psi**5 * (w2 * psi**2 + 1 - w2) ** 4 * (w2 * psi**3 + 1 - w2) ** ((depth - 14) // 3)
+    mu = qc.maximal_slope(shaped.architecture)
+    assert mu(psi) == pytest.approx(max(equation_20, equation_20 * psi**2 / (w2 * psi**3 + 1 - w2)), rel=1e-13)
+
+
+def test_the_transformer_is_refused_at_its_attention():
+    with pytest.raises(QCMapError, match=r"layers.0.attention.*no-multiplication"):
+        qnn.shape(Transformer(), torch.randn(2, 5, 64))

@@ -1,0 +1,139 @@
+"""Equivalent parameters of torch models: the same function, plain ops only, and the way back."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+import qcmap as qc
+import qcmap.nn as qnn
+from qcmap.errors import ArchitectureError, ArgumentError
+from tests.nn.shaping.nets import Branches, ResNet, mlp
+
+
+def trained(model, steps=2):
+    """Every parameter moved off its initial value, as training does."""
+    random = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            noise = torch.randn(parameter.shape, generator=random, dtype=torch.float64)
+            parameter += (0.1 * noise).to(parameter)
+    return model
+
+
+class Convolutions(nn.Module):
+    """Strides, dilation, groups, 'same' padding, circular padding, functional calls, even kernels."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList([
+            nn.Conv2d(3, 8, 5, 2, 2), nn.Conv2d(8, 8, 3, padding="same", dilation=2, groups=2, bias=False),
+            nn.Conv2d(8, 8, 3, padding=1, padding_mode="circular"), nn.Conv2d(8, 6, (5, 7), padding=2),
+            nn.Conv2d(6, 6, 3, padding=1, padding_mode="reflect"),
+        ])  # fmt: skip
+        self.weight = nn.Parameter(torch.randn(6, 6, 3, 3))
+        self.out = nn.Conv2d(6, 2, 1)
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = functional.softplus(layer(x))
+        x = functional.softplus(functional.conv2d(x, self.weight, stride=2, padding=1))
+        return self.out(x)
+
+
+class Joined(nn.Module):
+    """A concatenation of two activations with different constants, read by a padded filter."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(3, 5, 1), nn.Conv2d(9, 4, 3, padding=1)
+        self.out = nn.Conv2d(4, 2, 1)
+
+    def forward(self, x):
+        h = torch.cat([functional.silu(self.a(x)), functional.softplus(self.b(x))], 1)
+        return self.out(torch.tanh(self.c(h)))
+
+
+CASES = {
+    "mlp": (lambda: mlp(10), (4, 16), {"zeta": 1.5}),
+    "mlp, tanh": (lambda: mlp(50, act=nn.Tanh), (4, 16), {"zeta": 1.5}),
+    "resnet": (ResNet, (2, 3, 32, 32), {"batch_norm": "remove", "residual_weight": 0.4}),
+    "resnet, layer norms": (ResNet, (2, 3, 32, 32), {"batch_norm": "layer_norm"}),
+    "resnet, weighted pooling": (ResNet, (2, 3, 32, 32), {"batch_norm": "remove", "pooling": "weighted"}),
+    "convolutions": (Convolutions, (2, 3, 17, 15), {"zeta": 1.5}),
+    "concatenation": (Joined, (2, 3, 6, 7), {"zeta": 1.2}),
+    "branches": (Branches, (3, 12), {"zeta": 1.2}),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
+def test_the_plain_network_has_the_same_function(name, dtype, tolerance):
+    make, shape, options = CASES[name]
+    x = torch.randn(*shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64).to(dtype)
+    shaped = trained(qnn.shape(make().to(dtype), x, **options)).eval()
+    before = copy.deepcopy(shaped.state_dict())
+    plain = qnn.fold(shaped)
+    wanted = shaped(x)
+    assert (plain(x) - wanted).abs().max() <= tolerance * wanted.abs().max()
+    assert all(torch.equal(value, shaped.state_dict()[key]) for key, value in before.items())
+    ours = {type(m).__name__ for m in plain.modules() if type(m).__module__.startswith("qcmap")}
+    assert ours <= {"WeightedMeanPool", "ChannelNorm"}
+    if dtype is torch.float64:
+        again = qnn.unfold(trained(plain), shaped)
+        assert torch.allclose(again(x), plain(x), rtol=1e-11, atol=1e-12)
+        back = qnn.unfold(qnn.fold(shaped), shaped)
+        for key, value in before.items():
+            assert torch.allclose(back.state_dict()[key], value, rtol=1e-11, atol=1e-12), key
+
+
+def test_borders_are_padded_with_what_stands_for_zero():
+    """Without that the functions differ at the border: DKS, 18.2, is silent on it."""
+    shaped = qnn.shape(Convolutions().double(), torch.randn(1, 3, 17, 15, dtype=torch.float64), zeta=1.5)
+    plain = qnn.fold(shaped)
+    pads = [node for node in plain.graph.nodes if node.target is functional.pad]
+    # The first layer reads the input, two layers pad by reflection or circularly.
+    assert len(pads) == 3
+    assert all(node.kwargs["value"] == -shaped.shaping["softplus"].output_shift for node in pads)
+
+
+class TwoReaders(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = (nn.Linear(8, 8) for _ in range(3))
+
+    def forward(self, x):
+        h = self.a(x)
+        return self.b(torch.tanh(h)) + self.c(functional.softplus(h))
+
+
+def test_what_has_no_equivalent_is_refused_by_name():
+    shaped = qnn.shape(TwoReaders(), torch.randn(2, 8), zeta=1.05)
+    with pytest.raises(ArchitectureError, match=r"^a: 'tanh' and 'softplus' read it with different constants"):
+        qnn.fold(shaped)
+    with pytest.raises(ArgumentError, match="shaped"):
+        qnn.fold(nn.Linear(2, 2))
+    with pytest.raises(ArgumentError, match="no such parameter"):
+        qnn.unfold(mlp(4)[:-1], qnn.shape(mlp(4), torch.randn(2, 16), zeta=1.2))
+
+
+def test_fold_is_the_papers_formula_on_a_chain():
+    shaped = qnn.shape(mlp(2), torch.randn(2, 16), zeta=1.2)
+    t = shaped.shaping["softplus"]
+    plain = trained(shaped) and qnn.fold(shaped)
+    weight, bias = (shaped.get_parameter(f"2.{name}").detach().double() for name in ("weight", "bias"))
+    wanted = t.input_scale * (bias + t.output_scale * t.output_shift * weight.sum(1)) + t.input_shift
+    assert torch.allclose(plain.get_parameter("2.weight").double(), t.input_scale * t.output_scale * weight, rtol=1e-6)
+    assert torch.allclose(plain.get_parameter("2.bias").double(), wanted, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["resnet_v2", "wide_resnet"])
+def test_the_zoo_folds(name):
+    """Every feature map of deep residual graphs has an equivalent."""
+    from qcmap.nn.shaping._equivalent import equivalence
+
+    arch = {"resnet_v2": qc.zoo.resnet_v2(50), "wide_resnet": qc.zoo.wide_resnet(28)}[name]
+    found = equivalence(arch, qc.dks(arch), {})
+    assert not found.weights
