@@ -145,7 +145,7 @@ def _named(drafts: list[Draft], recording: Recording, *, single: bool) -> dict[D
             name = draft.module
         else:
             calls = recording.calls[draft.place]
-            alone = next((path for path, number in calls if path and inside[path, number] == 1), None)
+            alone = next((path for path, number in reversed(calls) if path and inside[path, number] == 1), None)
             owner = recording.owners[draft.place]
             name = alone or (f"{owner}.{draft.name}" if owner else draft.name)
         found[draft] = name = _free(name, taken)
