@@ -1,0 +1,92 @@
+"""What the constructions that change a model share: a copy of a traced model, and edits of its graph."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Protocol
+
+from torch import fx, nn
+
+from qcmap.architecture import Affine, Architecture
+from qcmap.errors import ArchitectureError
+from qcmap.nn._initialize import Layer
+
+
+class TracedModel(Protocol):
+    """A torch model as an architecture, and where each node of it is computed: what `qcmap.nn.traced` gives."""
+
+    @property
+    def architecture(self) -> Architecture:
+        """The graph."""
+        ...
+
+    @property
+    def graph_module(self) -> fx.GraphModule:
+        """The model as a torch.fx graph."""
+        ...
+
+    @property
+    def places(self) -> Mapping[str, fx.Node]:
+        """For each node of the architecture, the node of the torch.fx graph whose result it is."""
+        ...
+
+    @property
+    def modules(self) -> Mapping[str, str | None]:
+        """For each node of the architecture, the path of the module whose call it is, if it is one."""
+        ...
+
+
+class Editable:
+    """A copy of a traced model that may be changed; the traced model stays as it is."""
+
+    def __init__(self, traced: TracedModel) -> None:
+        self.architecture = traced.architecture
+        self.module = copy.deepcopy(traced.graph_module)
+        names = {node.name: node for node in self.module.graph.nodes}
+        self.places = {node: names[place.name] for node, place in traced.places.items()}
+        self._paths = traced.modules
+
+    def layer(self, node: str) -> tuple[str, Layer]:
+        """The path and the layer of an affine node.
+
+        Raises `ArchitectureError` for one that is no module's call, or a module that is called several times.
+        """
+        path = self._paths[node]
+        if path is None:
+            raise ArchitectureError(node, "it is a call of a function, not of a module", "use nn.Linear or nn.Conv")
+        calls = [other for other, found in self._paths.items() if found == path]
+        if len(calls) > 1:
+            raise ArchitectureError(node, f"its module is called {len(calls)} times", "give each call its own module")
+        layer = self.module.get_submodule(path)
+        assert isinstance(layer, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d))
+        return path, layer
+
+    def read(self, node: str) -> fx.Node:
+        """The value that an activation or affine node reads, as a node of the torch.fx graph."""
+        return self.places[node].all_input_nodes[0]
+
+    def before(self, node: str, name: str, module: nn.Module) -> None:
+        """Put a module between an activation or affine node and what it reads."""
+        place, value = self.places[node], self.read(node)
+        self.module.add_submodule(name, module)
+        with self.module.graph.inserting_before(place):
+            place.replace_input_with(value, self.module.graph.call_module(name, (value,)))
+
+    def after(self, node: str, name: str, module: nn.Module) -> None:
+        """Put a module between a node and all that read it."""
+        place = self.places[node]
+        self.module.add_submodule(name, module)
+        with self.module.graph.inserting_after(place):
+            new = self.module.graph.call_module(name, (place,))
+        place.replace_all_uses_with(new, delete_user_cb=lambda user: user is not new)
+
+    def affines(self) -> list[str]:
+        """The affine nodes, in order."""
+        return [node.id for node in self.architecture.nodes if isinstance(node.op, Affine)]
+
+    def finished(self) -> fx.GraphModule:
+        """The changed model."""
+        self.module.graph.lint()
+        self.module.recompile()
+        return self.module
