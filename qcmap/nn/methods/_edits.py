@@ -1,51 +1,24 @@
-"""What the constructions that change a model share: a copy of a traced model, and edits of its graph."""
+"""A traced model that is changed: what the constructions share."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping
-from typing import Protocol
+from typing import Any
 
 from torch import fx, nn
 
-from qcmap.architecture import Affine, Architecture
+from qcmap.architecture import Affine
 from qcmap.errors import ArchitectureError
 from qcmap.nn._initialize import Layer
-
-
-class TracedModel(Protocol):
-    """A torch model as an architecture, and where each node of it is computed: what `qcmap.nn.traced` gives."""
-
-    @property
-    def architecture(self) -> Architecture:
-        """The graph."""
-        ...
-
-    @property
-    def graph_module(self) -> fx.GraphModule:
-        """The model as a torch.fx graph."""
-        ...
-
-    @property
-    def places(self) -> Mapping[str, fx.Node]:
-        """For each node of the architecture, the node of the torch.fx graph whose result it is."""
-        ...
-
-    @property
-    def modules(self) -> Mapping[str, str | None]:
-        """For each node of the architecture, the path of the module whose call it is, if it is one."""
-        ...
+from qcmap.nn.tracing import traced
 
 
 class Editable:
-    """A copy of a traced model that may be changed; the traced model stays as it is."""
+    """A copy of a model as a torch.fx graph that may be changed; the model stays as it is."""
 
-    def __init__(self, traced: TracedModel) -> None:
-        self.architecture = traced.architecture
-        self.module = copy.deepcopy(traced.graph_module)
-        names = {node.name: node for node in self.module.graph.nodes}
-        self.places = {node: names[place.name] for node, place in traced.places.items()}
-        self._paths = traced.modules
+    def __init__(self, model: nn.Module, example_input: Any) -> None:
+        found = traced(model, example_input)
+        self.architecture, self.module, self.places = found.architecture, found.graph_module, found.places
+        self._paths, self._reads, self._training = found.modules, found.reads, model.training
 
     def layer(self, node: str) -> tuple[str, Layer]:
         """The path and the layer of an affine node.
@@ -64,7 +37,7 @@ class Editable:
 
     def read(self, node: str) -> fx.Node:
         """The value that an activation or affine node reads, as a node of the torch.fx graph."""
-        return self.places[node].all_input_nodes[0]
+        return self._reads[node][0]
 
     def before(self, node: str, name: str, module: nn.Module) -> None:
         """Put a module between an activation or affine node and what it reads."""
@@ -86,7 +59,7 @@ class Editable:
         return [node.id for node in self.architecture.nodes if isinstance(node.op, Affine)]
 
     def finished(self) -> fx.GraphModule:
-        """The changed model."""
+        """The changed model, in the mode of the model that it was."""
         self.module.graph.lint()
         self.module.recompile()
-        return self.module
+        return self.module.train(self._training)

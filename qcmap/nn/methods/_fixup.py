@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -23,7 +24,7 @@ from qcmap.architecture import Affine, Architecture, Nonlinear, Output, Sum
 from qcmap.errors import ArchitectureError
 from qcmap.nn._initialize import Layer, Scale, fill
 from qcmap.nn._weights import check_gain
-from qcmap.nn.methods._edits import Editable, TracedModel
+from qcmap.nn.methods._edits import Editable
 
 
 class ScalarBias(nn.Module):
@@ -109,14 +110,19 @@ def _affines(arch: Architecture, end: str, start: int) -> list[str]:
 
 
 def fixup(
-    traced: TracedModel, *, gain: float = math.sqrt(2), seed: int = 0, generator: torch.Generator | None = None
+    model: nn.Module,
+    example_input: Any,
+    *,
+    gain: float = math.sqrt(2),
+    seed: int = 0,
+    generator: torch.Generator | None = None,
 ) -> fx.GraphModule:
     """The Fixup version of a residual model: residual branches are zero, and no step depends on depth.
 
     Parameters
     ----------
-    traced
-        The model by ``qcmap.nn.traced``. It stays as it is.
+    model, example_input
+        As for `qcmap.nn.traced`. The model stays as it is.
     gain
         The gain of the layers that are neither zero nor scaled; the default is He's, for relu.
     seed, generator
@@ -131,16 +137,18 @@ def fixup(
     ArchitectureError
         As `residual_branches` does; for a network without residual branches; for a layer that is a function's call or
         is called twice.
+    TraceError
+        As `qcmap.nn.traced` does.
     ArgumentError
         As `qcmap.nn.initialize` does, naming the module's path.
     """
     check_gain(gain)
-    model = Editable(traced)
-    arch = model.architecture
+    made = Editable(model, example_input)
+    arch = made.architecture
     branches = residual_branches(arch)
     if not branches:
         raise ArchitectureError(arch.name, "it has no residual branches, which Fixup is for", "use methods.he")
-    paths = {node: model.layer(node)[0] for node in model.affines()}
+    paths = {node: made.layer(node)[0] for node in made.affines()}
     factors: dict[str, float] = {}
     for branch in branches:
         m = len(branch.layers)
@@ -149,16 +157,16 @@ def fixup(
     def scale(path: str, layer: Layer) -> Scale:
         return Scale(gain * factors.get(path, 1.0))
 
-    fill(model.module, "gaussian", scale, delta=False, seed=seed, generator=generator)
+    fill(made.module, "gaussian", scale, delta=False, seed=seed, generator=generator)
     last = [branch.layers[-1] for branch in branches]
     heads = [arch[name].inputs[0] if isinstance(arch[name].op, Output) else name for name in arch.outputs]
     with torch.no_grad():
         for node in (*last, *(name for name in heads if name in paths)):
-            model.layer(node)[1].weight.zero_()
-    model.module.add_submodule("fixup", nn.Module())
+            made.layer(node)[1].weight.zero_()
+    made.module.add_submodule("fixup", nn.Module())
     for number, node in enumerate(arch.nodes):
         if isinstance(node.op, (Affine, Nonlinear)):
-            model.before(node.id, f"fixup.bias{number}", ScalarBias())
+            made.before(node.id, f"fixup.bias{number}", ScalarBias())
     for number, node in enumerate(last):
-        model.after(node, f"fixup.multiplier{number}", ScalarMultiplier())
-    return model.finished()
+        made.after(node, f"fixup.multiplier{number}", ScalarMultiplier())
+    return made.finished()

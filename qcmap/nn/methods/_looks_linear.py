@@ -8,7 +8,7 @@ what is linear and acts on channels one by one: sums of maps of one kind, concat
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ from qcmap.architecture import (
 )
 from qcmap.errors import ArchitectureError
 from qcmap.nn._initialize import Layer, initialize
-from qcmap.nn.methods._edits import Editable, TracedModel
+from qcmap.nn.methods._edits import Editable
 
 
 class Segment(NamedTuple):
@@ -51,7 +51,9 @@ def odd_slope(act: Activation) -> float | None:
     return a if a and np.ptp(slopes) <= 1e-12 * abs(a) else None
 
 
-def looks_linear(traced: TracedModel, *, seed: int = 0, generator: torch.Generator | None = None) -> fx.GraphModule:
+def looks_linear(
+    model: nn.Module, example_input: Any, *, seed: int = 0, generator: torch.Generator | None = None
+) -> fx.GraphModule:
     """The Looks Linear version of a model, linear at initialization (DKS, section 26.5).
 
     Its activations give twice as many channels, and the affine layers after them read twice as many, so it has about
@@ -59,8 +61,8 @@ def looks_linear(traced: TracedModel, *, seed: int = 0, generator: torch.Generat
 
     Parameters
     ----------
-    traced
-        The model by ``qcmap.nn.traced``. It stays as it is.
+    model, example_input
+        As for `qcmap.nn.traced`. The model stays as it is.
     seed, generator
         As for `qcmap.nn.initialize`.
 
@@ -74,28 +76,29 @@ def looks_linear(traced: TracedModel, *, seed: int = 0, generator: torch.Generat
         Naming the node: an activation whose odd part is not linear, or that reads another; another op that is not
         linear; an activation that is the output; a sum of activated and plain maps; a grouped convolution after an
         activation; a layer that is a function's call, is called twice, or reads an unknown number of channels.
+    TraceError
+        As `qcmap.nn.traced` does.
     ArgumentError
         As `qcmap.nn.initialize` does.
     """
-    model = Editable(traced)
-    read = model.architecture.fold(_CHANNELS)
-    for output in model.architecture.outputs:
+    made = Editable(model, example_input)
+    read = made.architecture.fold(_CHANNELS)
+    for output in made.architecture.outputs:
         if any(segment.slope for segment in read[output]):
             raise ArchitectureError(output, "an output is not read by an affine layer", "end with an affine layer")
-    layers = {node: (*model.layer(node), read[model.architecture[node].inputs[0]]) for node in model.affines()}
-    mirrored = {
-        path: (layer, _check(node, layer, channels))
-        for node, (path, layer, channels) in layers.items()
-        if any(segment.slope for segment in channels)
-    }
-    initialize(model.module, seed=seed, generator=generator)
-    for path, (layer, channels) in mirrored.items():
-        model.module.set_submodule(path, _mirrored(layer, channels))
-    for node in model.architecture.nodes:
+    mirrored: list[tuple[Layer, Channels]] = []
+    for node in made.affines():
+        layer, channels = made.layer(node)[1], read[made.architecture[node].inputs[0]]
+        if any(segment.slope for segment in channels):
+            mirrored.append((layer, _check(node, layer, channels)))
+    initialize(made.module, seed=seed, generator=generator)
+    for layer, channels in mirrored:
+        _mirror(layer, channels)
+    for node in made.architecture.nodes:
         if isinstance(node.op, Nonlinear):
-            axis = -1 if isinstance(_source(model, node.id), nn.Linear) else 1
-            _double(model.module.graph, model.places[node.id], model.read(node.id), axis)
-    return model.finished()
+            axis = -1 if isinstance(_source(made, node.id), nn.Linear) else 1
+            _double(made.module.graph, made.places[node.id], made.read(node.id), axis)
+    return made.finished()
 
 
 def _source(model: Editable, node: str) -> Layer | None:
@@ -132,8 +135,8 @@ def _check(node: str, layer: Layer, channels: Channels) -> Channels:
 
 
 @torch.no_grad()
-def _mirrored(layer: Layer, channels: Channels) -> Layer:
-    """The layer with (W, -W)/a on the segments that are activations."""
+def _mirror(layer: Layer, channels: Channels) -> None:
+    """Give the layer (W, -W)/a on the segments that are activations."""
     pieces: list[Tensor] = []
     for part, segment in zip(layer.weight.split([s.channels for s in channels], dim=1), channels, strict=True):
         pieces += [part] if segment.slope is None else [part / segment.slope, -part / segment.slope]
@@ -143,7 +146,6 @@ def _mirrored(layer: Layer, channels: Channels) -> Layer:
     else:
         layer.in_channels = weight.shape[1]
     layer.weight = weight
-    return layer
 
 
 def _plain(node: Node, values: list[Channels]) -> Channels:

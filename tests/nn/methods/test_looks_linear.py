@@ -12,7 +12,7 @@ import qcmap as qc
 from qcmap.errors import ArchitectureError
 from qcmap.nn import initialize, methods
 from qcmap.nn.methods._looks_linear import odd_slope
-from tests.nn.methods.hand_traced import Residual, traced
+from tests.nn.methods.residual import Residual
 
 
 def _normal(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -30,11 +30,7 @@ class Linearized(Residual):
 def test_a_residual_network_is_the_one_without_activations(activation: Any):
     """The plain network with identities for activations, and W the first half of (W, -W)."""
     model = Residual(activation=activation)
-    named = {"SiLU": "swish"}
-    arch = model.architecture()
-    if activation is nn.SiLU:
-        arch = _renamed(arch, "silu", named["SiLU"])
-    linear = methods.looks_linear(traced(model, arch), seed=3)
+    linear = methods.looks_linear(model, _normal(2, 4, 9), seed=3)
     plain = Linearized()
     with torch.no_grad():
         for name, parameter in plain.named_parameters():
@@ -47,14 +43,6 @@ def test_a_residual_network_is_the_one_without_activations(activation: Any):
     assert torch.allclose(linear(2 * x - y), 2 * linear(x) - linear(y), atol=1e-12)
     assert linear.get_submodule("head").weight.shape == (5, 12)
     assert model.head.weight.shape == (5, 6)  # the model itself stays
-
-
-def _renamed(arch: qc.Architecture, old: str, new: str) -> qc.Architecture:
-    nodes = tuple(
-        qc.architecture.Node(n.id, qc.architecture.Nonlinear(new), n.inputs) if getattr(n.op, "name", "") == old else n
-        for n in arch.nodes
-    )
-    return qc.Architecture(arch.name, nodes, arch.outputs)
 
 
 class Dense(nn.Module):
@@ -70,18 +58,10 @@ class Dense(nn.Module):
         h = torch.cat([x, self.act(self.first(x))], 1)
         return self.head(torch.relu(self.second(h)).flatten(1))
 
-    def architecture(self) -> qc.Architecture:
-        b = qc.Builder("dense")
-        x = b.input("x", channels=2)
-        act = qc.activation("leaky_relu", negative_slope=0.2)
-        h = b.activation(b.affine(x, 3, kernel=(3,), name="first"), act, name="act")
-        h = b.affine(b.concat([x, h], name="cat"), 4, kernel=(3,), name="second")
-        return b.build([b.affine(b.activation(h, "relu", name="relu"), 2, name="head")])
-
 
 def test_concatenations_flattened_maps_and_activations_in_place():
     model = Dense()
-    linear = methods.looks_linear(traced(model, model.architecture()), seed=1)
+    linear = methods.looks_linear(model, _normal(2, 2, 5), seed=1)
     x, y = _normal(6, 2, 5), _normal(6, 2, 5, seed=1)
     assert torch.allclose(linear(2 * x - y), 2 * linear(x) - linear(y), atol=1e-12)
     first, second, head = (p.detach() for n, p in initialize(Dense(), seed=1).named_parameters() if "weight" in n)
@@ -91,7 +71,7 @@ def test_concatenations_flattened_maps_and_activations_in_place():
 
 def test_a_small_change_of_weights_makes_it_nonlinear():
     model = Residual()
-    linear = methods.looks_linear(traced(model, model.architecture()), seed=3)
+    linear = methods.looks_linear(model, _normal(2, 4, 9), seed=3)
     with torch.no_grad():
         linear.get_submodule("head").weight.add_(0.1 * _normal(5, 12))
     x = _normal(7, 4, 9)
@@ -107,39 +87,35 @@ def test_odd_slopes():
                                    "tanh": None, "selu": None, "relu6": None})  # fmt: skip
 
 
-def _chain(*parts: tuple[str, Any]) -> tuple[nn.Sequential, qc.Architecture]:
-    """A sequential model and its architecture."""
-    b = qc.Builder("chain")
-    h = b.input("input_1", channels=4)
-    modules: list[nn.Module] = []
-    for k, (kind, value) in enumerate(parts):
-        if kind == "linear":
-            h = b.affine(h, value, name=str(k))
-            modules.append(nn.Linear(4, value, dtype=torch.float64))
-        elif kind == "conv":
-            h = b.affine(h, 4, kernel=(3,), name=str(k))
-            modules.append(nn.Conv1d(4, 4, 3, padding=1, groups=value, dtype=torch.float64))
-        elif kind == "norm":
-            h = b.layer_norm(h, name=str(k))
-            modules.append(nn.LayerNorm(4, elementwise_affine=False))
-        else:
-            h = b.activation(h, kind, name=str(k))
-            modules.append(value())
-    return nn.Sequential(*modules), b.build([h])
+def _chain(*parts: nn.Module) -> nn.Sequential:
+    return nn.Sequential(*parts).double()
 
 
 REFUSED = {
-    "tanh": ((("linear", 4), ("tanh", nn.Tanh), ("linear", 4)), r"1: tanh\(x\) - tanh\(-x\) is not proportional to x"),
-    "ends": ((("linear", 4), ("relu", nn.ReLU)), "1: an output is not read by an affine layer"),
-    "twice": ((("linear", 4), ("relu", nn.ReLU), ("relu", nn.ReLU), ("linear", 4)), "2: it reads an activation"),
-    "grouped": ((("conv", 1), ("relu", nn.ReLU), ("conv", 2)), "2: a grouped convolution separates"),
-    "norm": ((("linear", 4), ("norm", None), ("linear", 4)), "1: .*layer_norm"),
+    "tanh": ((nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4)), r"1: tanh\(x\) - tanh\(-x\) is not proportional to x"),
+    "ends": ((nn.Linear(4, 4), nn.ReLU()), "1: an output is not read by an affine layer"),
+    "twice": ((nn.Linear(4, 4), nn.ReLU(), nn.SiLU(), nn.Linear(4, 4)), "2: it reads an activation"),
+    "grouped": ((nn.Conv1d(4, 4, 3), nn.ReLU(), nn.Conv1d(4, 4, 3, groups=2)), "2: a grouped convolution separates"),
+    "norm": ((nn.Linear(4, 4), nn.LayerNorm(4, elementwise_affine=False), nn.Linear(4, 4)), "1: .*layer_norm"),
 }
 
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_refusals_name_the_node(case: str):
     parts, message = REFUSED[case]
-    model, arch = _chain(*parts)
+    example = _normal(2, 4, 9) if case == "grouped" else _normal(2, 4)
     with pytest.raises(ArchitectureError, match=message):
-        methods.looks_linear(traced(model, arch))
+        methods.looks_linear(_chain(*parts), example)
+
+
+def test_channels_last():
+    model = _chain(nn.Linear(4, 6), nn.GELU(), nn.Linear(6, 3))
+    x, y = _normal(2, 5, 4), _normal(2, 5, 4, seed=1)
+    linear = methods.looks_linear(model, x)
+    assert torch.allclose(linear(2 * x - y), 2 * linear(x) - linear(y), atol=1e-12)
+
+
+def test_the_mode_stays():
+    model = _chain(nn.Linear(4, 6), nn.Dropout(), nn.ReLU(), nn.Linear(6, 3))
+    assert methods.looks_linear(model, _normal(2, 4)).training
+    assert not methods.looks_linear(model.eval(), _normal(2, 4)).training
