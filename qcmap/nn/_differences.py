@@ -48,10 +48,10 @@ def _expm1(t: Tensor) -> Tensor:
     """
     if not torch.compiler.is_compiling():
         return torch.expm1(t)
-    near = t / 10
-    for k in range(9, 1, -1):
-        near = (near + 1) * t / k
-    return torch.where(t.abs() < 0.5, (near + 1) * t, torch.exp(t) - 1)
+    near = t / math.factorial(10)
+    for k in range(9, 0, -1):
+        near = (near + 1 / math.factorial(k)) * t
+    return torch.where(t.abs() < 0.5, near, torch.exp(t) - 1)
 
 
 def _sigmoid(y: float) -> Difference:
