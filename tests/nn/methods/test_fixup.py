@@ -123,6 +123,29 @@ def test_several_branches_and_projections():
     assert [branch.layers for branch in branches] == [("a11", "a13"), ("a21", "a23", "a25")]
 
 
+class Deep(nn.Module):
+    """Four residual branches of three layers each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(64, 64, dtype=torch.float64) for _ in range(12))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for k in range(0, 12, 3):
+            a, b, c = self.layers[k : k + 3]
+            x = x + c(torch.relu(b(torch.relu(a(torch.relu(x))))))
+        return x
+
+
+def test_the_exponent_counts_the_layers_of_a_branch():
+    """Three layers and L = 4: standard deviations times 4^(-1/4), variances times 1/2."""
+    fixed = methods.fixup(Deep(), _normal(2, 64), seed=4)
+    for k in range(12):
+        weight = fixed.get_parameter(f"layers.{k}.weight").detach()
+        wanted = 0.0 if k % 3 == 2 else 2 / 64 / 2
+        assert abs(float(weight.square().mean()) - wanted) <= 6.2 * wanted * math.sqrt(2 / weight.numel()), k
+
+
 @pytest.mark.parametrize(
     ("arch", "message"),
     [
