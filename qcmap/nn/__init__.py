@@ -20,6 +20,7 @@ from qcmap.nn._weights import gaussian_weight, orthogonal_weight
 from qcmap.nn.functional import bentid, torch_function
 from qcmap.nn.measuring._measure import measure
 from qcmap.nn.measuring._results import Measurement, NodeMeasurement
+from qcmap.nn.measuring._seeds import SeedsMeasurement, measure_seeds
 from qcmap.nn.measuring._tangent import EmpiricalNTK, empirical_ntk
 from qcmap.nn.shaping import ChannelNorm, ShapedModel, fold, shape, unfold
 from qcmap.nn.tracing import Traced, trace, traced
@@ -36,6 +37,7 @@ __all__ = [
     "NodeMeasurement",
     "NormalizedSum",
     "PlainActivation",
+    "SeedsMeasurement",
     "ShapedActivation",
     "ShapedModel",
     "Traced",
@@ -49,6 +51,7 @@ __all__ = [
     "gaussian_weight",
     "initialize",
     "measure",
+    "measure_seeds",
     "methods",
     "orthogonal_weight",
     "pln",

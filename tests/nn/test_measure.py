@@ -18,7 +18,7 @@ from torch import Tensor, nn
 import qcmap as qc
 from qcmap.architecture import Architecture, Builder
 from qcmap.errors import ArgumentError, DataError, NumericalError
-from qcmap.nn import GraphNetwork, Measurement, initialize, measure
+from qcmap.nn import GraphNetwork, Measurement, initialize, measure, measure_seeds
 from qcmap.numeric import sampling_error
 
 Array = NDArray[np.float64]
@@ -228,8 +228,6 @@ def test_refused_inputs(x: Tensor, options: dict[str, Any], error: type[Exceptio
 
 def test_refused_graphs() -> None:
     model, x = nn.Sequential(nn.Linear(4, 4).double()), _normal(3, 4)
-    with pytest.raises(ArgumentError, match=r"Sequential: it has no architecture.*architecture=\.\.\."):
-        measure(model, x)
     with pytest.raises(ArgumentError, match="chain: no node id is a module path"):
         _measure(model, x, _chain("other"))
 
@@ -338,6 +336,39 @@ def test_two_inputs_and_channels_last() -> None:
         _measure(model, (x, y[:3]), architecture)
 
 
+class Written(nn.Module):
+    """Sums, activations and permutations written in forward; square Linear layers on maps of as many locations."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.mix = nn.Conv1d(6, 6, 3, padding=1), nn.Linear(6, 6)
+        self.short = nn.Conv1d(6, 6, 1, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """A residual branch with its channels last."""
+        h = self.stem(x)
+        r = self.mix(torch.tanh(h).transpose(1, 2)).transpose(1, 2)
+        return self.short(0.6 * r + 0.8 * h)
+
+
+def test_a_model_without_a_graph_is_traced() -> None:
+    """Every node against the same tensors written out by hand."""
+    model = initialize(Written().double(), seed=4)
+    x = _normal(4, 6, 6)
+    result = measure(model, x, networks=0, locations=6)
+    assert not result.unmeasured
+    h = model.stem(x)
+    r = model.mix(torch.tanh(h).transpose(1, 2)).transpose(1, 2)
+    s = 0.6 * r + 0.8 * h
+    by_hand = {"stem": h, "tanh": torch.tanh(h), "mix": r, "short": model.short(s)}
+    for node, z in by_hand.items():
+        np.testing.assert_allclose(result[node].q_measured, z.detach().square().mean(1), rtol=1e-12)
+    (total,) = (row for row in result.rows if row.op == "sum")
+    np.testing.assert_allclose(total.q_measured, s.detach().square().mean(1), rtol=1e-12)
+    assert result["stem"].c_deviation < 1e-13
+    assert result["tanh"].c_deviation > 1e-3
+
+
 # --- Sampling errors -------------------------------------------------------------------------------------------------
 
 
@@ -415,3 +446,44 @@ def test_narrow_networks_that_die_are_named() -> None:
         model.a.bias.fill_(10)
     with pytest.raises(NumericalError, match="act: a random network of its width"):
         _measure(model.double(), _normal(6, 4), _chain("a", "act"), networks=64)
+
+
+# --- Many seeds ------------------------------------------------------------------------------------------------------
+
+
+def _family(scale: float = 1.0) -> Callable[[int], nn.Module]:
+    return lambda seed: _deep(64, seed, "orthogonal", scale)[0]
+
+
+def test_means_over_seeds() -> None:
+    _, x = _deep(64, 0, "orthogonal")
+    result = measure_seeds(_family(), x, seeds=12, pairs=10)
+    # 15 nodes with two scores each at a false-alarm rate of 0.01 for all.
+    assert not result.disagreeing
+    single = [measure(_family()(seed), x, networks=0, pairs=10) for seed in range(12)]
+    draws = np.array([m.rows[-1].q_mean for m in single])
+    last = result.rows[-1]
+    assert last.q.mean == pytest.approx(draws.mean(), rel=1e-12)
+    assert last.q.error == pytest.approx(draws.std(ddof=1) / math.sqrt(12), rel=1e-9)
+    assert last.c.mean == pytest.approx(np.mean([m.rows[-1].c_measured.mean() for m in single]), rel=1e-12)
+    assert last.q.score == pytest.approx((last.q.mean - last.q.predicted) / last.q.error)
+    assert result.worst >= abs(last.q.score)
+    assert 0 < result.largest_error < 0.1
+    data = json.loads(json.dumps(result.to_dict()))
+    assert data["seeds"] == 12
+    assert result.table().row_count == len(result.rows)
+    assert repr(result).startswith(f"<measurement of {len(result.rows)} nodes over 12 seeds: at most")
+    wrong = measure_seeds(_family(1.3), x, seeds=12, pairs=10)
+    assert wrong.disagreeing
+    with pytest.raises(ArgumentError, match=r"seeds: .*not 2"):
+        measure_seeds(_family(), x, seeds=2)
+    with pytest.raises(ArgumentError, match="build: its models have different nodes"):
+        measure_seeds(_wider, x, seeds=3)
+
+
+def _wider(seed: int) -> nn.Module:
+    b = Builder("other")
+    h = b.affine(b.input("x", channels=16), 8)
+    for _ in range(seed):
+        h = b.affine(h, 8)
+    return GraphNetwork(b.build([h])).double()

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from qcmap.architecture import Affine, Architecture
 from qcmap.errors import DataError, NumericalError
-from qcmap.nn.measuring._places import POOLS, Indices, Places, same_extent
+from qcmap.nn.measuring._places import Indices, Places, same_extent, starts
 from qcmap.nn.measuring._statistics import Pairs, Values, all_values, departures, values
 from qcmap.numeric import NetworkMaps, PairValues, Shaping, sampled_networks
 
@@ -61,14 +61,14 @@ def predictions(seen: Seen, maps: NetworkMaps) -> dict[str, Values]:
     Raises
     ------
     DataError
-        If a pooling node was not seen.
+        If a node where predictions start anew was not seen.
     """
     places, chosen, (first, second) = seen.places, seen.chosen, seen.pairs
     singles, couples = {}, {}
     for name in places.cut.inputs:
         if name not in seen.values:
             raise DataError(
-                name, "it pools, and its output is not seen, so nothing after it can be predicted",
+                name, "it mixes locations and is not seen, so nothing after it can be predicted",
                 "make it a module whose path is its id",
             )  # fmt: skip
         q, c = seen.values[name]
@@ -84,7 +84,7 @@ def predictions(seen: Seen, maps: NetworkMaps) -> dict[str, Values]:
     samples = len(next(iter(singles.values())).q1)
     found: dict[str, Values] = {}
     for node in places.arch.nodes:
-        if isinstance(node.op, POOLS):
+        if starts(node):
             found[node.id] = _as_identity(places, chosen, node.inputs[0], node.id, found[node.inputs[0]])
         else:
             count = len(chosen[node.id])

@@ -13,11 +13,12 @@ from qcmap.architecture import Architecture, Input, Node
 from qcmap.errors import ArgumentError
 from qcmap.nn._random import generator_from
 from qcmap.nn.measuring._expected import Seen, predictions, scatter, uniform
-from qcmap.nn.measuring._places import POOLS, Places
+from qcmap.nn.measuring._places import Places, starts
 from qcmap.nn.measuring._record import Recorder, inputs_of
 from qcmap.nn.measuring._results import Measurement, NodeMeasurement
 from qcmap.nn.measuring._statistics import Departures, Pairs, Values, departures
-from qcmap.numeric import NetworkMaps, network_maps
+from qcmap.nn.tracing import traced
+from qcmap.numeric import NetworkMaps, Shaping, network_maps
 
 _FEW = 8
 
@@ -28,6 +29,7 @@ def measure(
     *,
     architecture: Architecture | None = None,
     maps: NetworkMaps | None = None,
+    shaping: Shaping | None = None,
     pairs: int = 64,
     locations: int | None = None,
     networks: int = 32,
@@ -50,15 +52,17 @@ def measure(
     Parameters
     ----------
     model
-        The model. Of a `GraphNetwork` every node is measured; else the modules whose path is a node id, and the graph's
-        other nodes are listed as ``unmeasured``.
+        The model. Without a graph it is traced (`traced`), and every node is measured, as of a `GraphNetwork`. With a
+        graph of another origin the modules whose path is a node id are measured, and the others are ``unmeasured``.
     x
         At least two samples, [N, C] or [N, C, *locations], [N, *locations, C] before a Linear layer; with several
         inputs one tensor each, in their order or by node id. Moved to the model's device.
     architecture
-        Its graph; that of ``maps`` or ``model.architecture`` by default.
+        Its graph; by default that of ``maps``, or ``model.architecture``, or else the traced one.
     maps
         Predict the values; by default the network maps of the architecture under ``model.shaping``, if there is one.
+    shaping
+        The transforms that the predictions are for, where neither ``maps`` nor the model says it.
     pairs
         How many distinct pairs of samples to draw, at most; all N(N-1)/2 if there are no more.
     locations
@@ -77,24 +81,25 @@ def measure(
     Raises
     ------
     ArgumentError
-        For a model without a graph, a graph with no measurable node, or arguments out of range.
+        For a graph with no measurable node, or arguments out of range.
     DataError
         Naming the node: values that are not finite, a zero vector (its c value is 0/0), locations that are not those
         of the graph, a pooling node that is not measured, a module that runs twice or never. For ``x`` of the wrong
         shape or dtype.
-    ArchitectureError
-        For a graph that has no maps.
+    ArchitectureError, TraceError
+        For a graph that has no maps, a model that cannot be traced.
     """
     graph = architecture or (None if maps is None else maps.architecture) or getattr(model, "architecture", None)
+    found = None
     if graph is None:
-        raise ArgumentError(
-            type(model).__name__, "it has no architecture to compare with", "give measure(..., architecture=...)"
-        )
-    shaping = getattr(model, "shaping", None) if maps is None else maps.shaping
+        found = traced(model, x)
+        graph = found.architecture
+    if shaping is None:
+        shaping = getattr(model, "shaping", None) if maps is None else maps.shaping
     _check(pairs, locations, networks, false_alarm)
     generator_from(seed)
     random = np.random.default_rng(seed)
-    recorder, inputs = Recorder(model, graph), inputs_of(graph, x)
+    recorder, inputs = Recorder(model, graph, found), inputs_of(graph, x)
     extents = {name: tuple(recorder.channels_first(name, z, len(z)).shape[2:]) for name, z in inputs.items()}
     places = Places(graph, extents)
     chosen = places.chosen(locations or (64 if _uniform(places, inputs, recorder) else 2), random)
@@ -107,11 +112,11 @@ def measure(
     predicted = predictions(seen, network_maps(places.cut, shaping))
     errors: dict[str, Departures] = {}
     if networks:
-        found = scatter(seen, predicted, few, networks=networks, weights=weights, shaping=shaping, random=random)
+        spread = scatter(seen, predicted, few, networks=networks, weights=weights, shaping=shaping, random=random)
         # Weights may have been rounded to float32 once, whatever their dtype is now.
         rounding = 4 * max(torch.finfo(z.dtype).eps for z in (*inputs.values(), torch.empty(0, dtype=torch.float32)))
         for k, node in enumerate(graph.nodes, start=1):
-            errors[node.id] = Departures(*np.hypot(found[node.id], rounding * math.sqrt(k)).tolist())
+            errors[node.id] = Departures(*np.hypot(spread[node.id], rounding * math.sqrt(k)).tolist())
     count = len(drawn[0])
     rows = tuple(
         _row(node, _first(seen.values[node.id], count), _first(predicted[node.id], count), errors.get(node.id))
@@ -147,7 +152,7 @@ def _drawn_pairs(samples: int, pairs: int, random: np.random.Generator) -> Pairs
 
 def _uniform(places: Places, inputs: dict[str, Tensor], recorder: Recorder) -> bool:
     """Whether all q values at which predictions start are the same: normalised inputs, no pooling."""
-    if any(isinstance(node.op, POOLS) for node in places.arch.nodes):
+    if any(map(starts, places.arch.nodes)):
         return False
     for name, z in inputs.items():
         q = recorder.channels_first(name, z, len(z)).detach().double().square().mean(1)
@@ -161,7 +166,7 @@ def _first(v: Values, count: int) -> Values:
 
 
 def _row(node: Node, measured: Values, predicted: Values, errors: Departures | None) -> NodeMeasurement:
-    judged = not isinstance(node.op, (Input, *POOLS))
+    judged = not (isinstance(node.op, Input) or starts(node))
     per_sample = measured.q.mean(axis=1)
     return NodeMeasurement(
         node.id,

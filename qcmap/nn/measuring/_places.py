@@ -1,7 +1,8 @@
 """Where a network is compared with its maps: the nodes at which predictions start, and the locations looked at.
 
 Maps treat pooling as the identity, which is a heuristic: a pooled map's q and c values are what its window did to them.
-So predictions start anew at each pooling node, from the values measured there. Between such nodes a location of a
+So predictions start anew at each pooling node, from the values measured there, and at group norms, whose moments are
+over locations too. Between such nodes a location of a
 feature map depends on one location of the maps that it reads (Delta convolutions; DKS, section 5.5), and a few
 locations, drawn at random among those that are not dropped later, stand for all.
 """
@@ -19,6 +20,7 @@ from qcmap.architecture import (
     Affine,
     Architecture,
     Input,
+    LayerNorm,
     MaxPool,
     MeanPool,
     Node,
@@ -28,7 +30,13 @@ from qcmap.errors import DataError
 
 Indices = NDArray[np.intp]
 Extent = tuple[int, ...]
-POOLS = MaxPool, MeanPool, WeightedMeanPool
+
+
+def starts(node: Node) -> bool:
+    """Whether predictions start anew here: the node mixes locations, by pooling or by the moments of a group norm."""
+    return isinstance(node.op, (MaxPool, MeanPool, WeightedMeanPool)) or (
+        isinstance(node.op, LayerNorm) and node.op.groups is not None
+    )
 
 
 @dataclass(frozen=True)
@@ -62,12 +70,12 @@ class Places:
 
     @cached_property
     def cut(self) -> Architecture:
-        """The architecture with each pooling node as an input; what only such a node reads becomes an output."""
+        """The architecture with each node that `starts` as an input; what only such a node reads becomes an output."""
         channels = self.arch.channels
         outputs = list(self.arch.outputs)
         nodes = []
         for node in self.arch.nodes:
-            if isinstance(node.op, POOLS):
+            if starts(node):
                 outputs += [name for name in node.inputs if name not in outputs]
                 node = Node(node.id, Input(channels[node.id]))
             nodes.append(node)

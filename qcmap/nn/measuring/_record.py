@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from qcmap.architecture import Affine, Architecture
 from qcmap.errors import ArgumentError, DataError
 from qcmap.nn._modes import device_of, modes_restored
 from qcmap.nn._network import GraphNetwork
+from qcmap.nn.tracing import Traced
 
 Take = Callable[[str, Tensor], None]
 """Called with a node's id and its feature map, [samples, channels, *locations]."""
@@ -58,16 +59,21 @@ def inputs_of(arch: Architecture, x: object) -> dict[str, Tensor]:
 class Recorder:
     """A model and its graph: which nodes can be looked at, and a run that looks at them.
 
-    A `GraphNetwork` shows every node. Of another model those are seen whose ids are module paths.
+    A `GraphNetwork` shows every node, a traced model those whose feature maps have an axis for the channels. Of another
+    model those are seen whose ids are module paths.
     """
 
-    def __init__(self, model: nn.Module, arch: Architecture) -> None:
-        self.model, self.arch = model, arch
+    def __init__(self, model: nn.Module, arch: Architecture, traced: Traced | None = None) -> None:
+        self.model, self.arch, self.traced = model, arch, traced
         modules = dict(model.named_modules())
         self.modules = {
             node.id: modules[node.id] for node in arch.nodes if node.id in modules and node.id not in arch.inputs
         }
-        if isinstance(model, GraphNetwork):
+        if traced is not None:
+            self.nodes = set(traced.channel_axes)
+            if not self.nodes.issuperset(arch.inputs):
+                raise ArgumentError(arch.name, "its inputs have no axis for channels", "give inputs [N, C, *locations]")
+        elif isinstance(model, GraphNetwork):
             self.nodes = {node.id for node in arch.nodes}
         else:
             self.nodes = {*arch.inputs, *self.modules}
@@ -98,6 +104,8 @@ class Recorder:
             raise DataError(
                 node, f"it gives {what} where [{samples}, C, *locations] is due", "measure another architecture"
             )
+        if self.traced is not None:
+            return z.movedim(self.traced.channel_axes[node], 1)
         return z.movedim(-1, 1) if self.channels_last(node, tuple(z.shape)) else z
 
     def run(self, inputs: Mapping[str, Tensor], take: Take) -> None:
@@ -118,6 +126,9 @@ class Recorder:
                 for node, z in self.model.feature_maps(*given).items():
                     if node not in inputs:
                         take(node, z)
+            return
+        if self.traced is not None:
+            _Look(self.traced, lambda node, z: take(node, self.channels_first(node, z, samples)), inputs).run(*given)
             return
         seen: set[str] = set()
 
@@ -143,3 +154,23 @@ class Recorder:
         for node in self.modules:
             if node not in seen:
                 raise DataError(node, "its module did not run", "leave the node out, or run it in forward")
+
+
+class _Look(fx.Interpreter):
+    """Runs a traced model and shows what is computed at the places of its nodes."""
+
+    def __init__(self, traced: Traced, show: Callable[[str, Any], None], inputs: Mapping[str, Tensor]) -> None:
+        super().__init__(traced.graph_module)
+        self.show = show
+        self.at: dict[fx.Node, list[str]] = {}
+        for node, place in traced.places.items():
+            if node not in inputs and node in traced.channel_axes:
+                self.at.setdefault(place, []).append(node)
+
+    @torch.no_grad()
+    def run_node(self, n: fx.Node) -> Any:
+        """The result of one call, shown before a later one may change it in place."""
+        result = super().run_node(n)
+        for node in self.at.get(n, ()):
+            self.show(node, result)
+        return result

@@ -10,7 +10,8 @@ from typing import Any
 from torch import fx, nn
 
 from qcmap.architecture import Affine, Architecture, Node, Op, Output
-from qcmap.nn.tracing._feature import Draft
+from qcmap.nn.tracing._axes import BATCH, CHANNEL, in_order
+from qcmap.nn.tracing._feature import Draft, Feature
 from qcmap.nn.tracing._record import Recording, record
 from qcmap.nn.tracing._rules import MODULES, RULES
 from qcmap.nn.tracing._translate import Translator, sizes
@@ -36,6 +37,9 @@ class Traced:
         For each node id, the path of the module whose call it is; None for calls of functions and methods.
     weights
         For each affine node, the path of the parameter that holds its weights.
+    channel_axes
+        For each node id whose place has one axis for the channels, the first axis for the batch, and the others, in
+        their order, for the locations: the number of the channels' axis.
     biases
         Paths of parameters that are added to feature maps. The architecture takes them as the zeros that biases are at
         initialization (DKS, section 4.1).
@@ -47,6 +51,7 @@ class Traced:
     reads: Mapping[str, tuple[fx.Node, ...]] = field(repr=False)
     modules: Mapping[str, str | None] = field(repr=False)
     weights: Mapping[str, str] = field(repr=False)
+    channel_axes: Mapping[str, int] = field(repr=False)
     biases: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
@@ -104,13 +109,32 @@ def traced(model: nn.Module, example_input: Any) -> Traced:
         places.update({label: places[end] for label, end in zip(labels, ends, strict=True)})
         ends = labels
     architecture = Architecture(type(model).__name__, tuple(nodes), tuple(dict.fromkeys(ends)))
+    axes = {name: _channel_axis(translator, place) for name, place in places.items()}
     for node in recording.graph_module.graph.nodes:
         if "val" in node.meta:
             node.meta["shape"] = sizes(node)
             del node.meta["val"]
     modules = {**dict.fromkeys(places), **{names[d]: d.module for d in drafts}}
     reads = {**{name: (place,) for name, place in places.items()}, **{names[d]: tuple(d.reads) for d in drafts}}
-    return Traced(architecture, recording.graph_module, places, reads, modules, weights, tuple(translator.biases))
+    known = {name: axis for name, axis in axes.items() if axis is not None}
+    return Traced(
+        architecture, recording.graph_module, places, reads, modules, weights, known, tuple(translator.biases)
+    )
+
+
+def _channel_axis(translator: Translator, place: fx.Node) -> int | None:
+    """The axis of the channels of a place that is a feature map with its axes in order; else None."""
+    value = translator.values[place]
+    if not isinstance(value, Feature):
+        return None
+    feature = translator.seen(value)
+    shape = sizes(place)
+    for axis in range(1, len(shape)):
+        keys = [BATCH, *range(len(shape) - 2)]
+        keys.insert(axis, CHANNEL)
+        if all(in_order(atoms, key, size) for atoms, key, size in zip(feature.layout, keys, shape, strict=True)):
+            return axis
+    return None
 
 
 def _op(draft: Draft, shared: Counter[str]) -> Op:

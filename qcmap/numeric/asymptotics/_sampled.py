@@ -121,7 +121,7 @@ class _Layers:
 
     def __init__(self, random: np.random.Generator, *, orthogonal: bool) -> None:
         self.random, self.orthogonal = random, orthogonal
-        self.shared: dict[str, tuple[Array, Array]] = {}
+        self.shared: dict[str, tuple[list[Array], Array]] = {}
 
     def __call__(self, node: Node, values: list[Array]) -> Array:
         op, z = node.op, values[0]
@@ -131,15 +131,17 @@ class _Layers:
         columns = z.reshape(len(z), -1)
         scale, spread = math.sqrt(op.weight_variance), math.sqrt(op.bias_variance)
         if op.parameters is None:
-            u = self._drawn(op.channels, columns)
+            groups = np.split(columns, op.groups)
+            u = np.concatenate([self._drawn(op.channels // op.groups, part) for part in groups])
             bias = self._normal(op.channels, 1) if spread else 0.0
         else:
             # Layers that share their parameters are dependent: one matrix for all of them.
             if op.parameters not in self.shared:
-                whole = self._drawn(op.channels, np.eye(len(z)))
-                self.shared[op.parameters] = whole, self._normal(op.channels, 1)
-            matrix, bias = self.shared[op.parameters]
-            u = matrix @ columns
+                blocks = [self._drawn(op.channels // op.groups, np.eye(len(z) // op.groups)) for _ in range(op.groups)]
+                self.shared[op.parameters] = blocks, self._normal(op.channels, 1)
+            blocks, bias = self.shared[op.parameters]
+            parts = zip(blocks, np.split(columns, op.groups), strict=True)
+            u = np.concatenate([block @ part for block, part in parts])
         return (scale * u + spread * bias).reshape(op.channels, *z.shape[1:])
 
     def _normal(self, rows: int, columns: int) -> Array:
@@ -172,5 +174,8 @@ def _sum(node: Node, values: list[Array]) -> Array:
 
 
 def _layer_norm(node: Node, values: list[Array]) -> Array:
-    centred = values[0] - values[0].mean(axis=0)
+    assert isinstance(node.op, LayerNorm)
+    if node.op.groups is not None:
+        raise ArchitectureError(node.id, "its moments are over all locations", "sample what is before and after it")
+    centred = values[0] - values[0].mean(axis=0) if node.op.centre else values[0]
     return centred / np.sqrt((centred**2).mean(axis=0))
