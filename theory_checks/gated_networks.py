@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -118,6 +119,8 @@ def diagonal_network(seed: int, *, modes: int = 3) -> GatedNetwork:
         values = {gate: float(random.choice([0.5, 1.0])) for gate in gates if k == 0 or random.uniform() < 0.8}
         if not closed(arch, values):
             made.append(Context(f"c{k}", values, xx, yx))
+    shares = random.dirichlet(np.ones(len(made)))
+    made = [replace(context, probability=float(p)) for context, p in zip(made, shares, strict=True)]
     return GatedNetwork(arch, GatedTask.of(made, arch.inputs, arch.outputs))
 
 

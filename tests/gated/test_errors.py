@@ -4,6 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import sympy
 
 import qcmap as qc
 from qcmap.architecture import Affine, Architecture, Input, Node, Sum
@@ -94,6 +95,7 @@ def test_sums_of_different_channels_are_refused():
          "sum to 0.9.*'b'"),
         ([Context("a", {"g": 1}, GOOD.xx, GOOD.yx, None, 0.5), Context("b", {"g": 1}, GOOD.xx, GOOD.yx)],
          "'b': its probability is None"),
+        ([Context("sym", {"g": 1}, GOOD.xx, GOOD.yx, None, sympy.Symbol("p"))], "'sym': its probability p is symbolic"),
         ([Context("a", {"g": 1}, GOOD.xx, GOOD.yx, 1.0, 0.5), Context("b", {"g": 1}, GOOD.xx, GOOD.yx, None, 0.5)],
          "'b': it has no yy"),
     ],
@@ -158,6 +160,10 @@ def test_requests_that_make_no_sense_are_refused():
         _ = solve(numbers, 0.1, [0, 1])["B9"]
     with pytest.raises(ArgumentError, match=r"w1: its weights have the shape"):
         qc.gated.FullFlow(network(chain(), GOOD)).loss({})
+    half_open = Context("half", {"g": sympy.Symbol("g", positive=True)}, GOOD.xx, GOOD.yx)
+    assert "B2*g*(-B1*B2*D*g + S)" in str(reduce(network(chain(), half_open)))
+    with pytest.raises(ArgumentError, match=r"g: it is symbolic"):
+        qc.gated.FullFlow(network(chain(), half_open))
     with pytest.raises(ArgumentError, match=r"symbols or modes"):
         qc.gated.FullFlow(qc.gated.routing(2, 1))
     with pytest.raises(ArgumentError, match=r"more than 10"):

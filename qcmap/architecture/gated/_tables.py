@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from qcmap.errors import ArgumentError
+
 Integers: TypeAlias = NDArray[np.int64]
 
 
@@ -39,7 +41,10 @@ class Coded:
         return cls(np.zeros(count, dtype=np.int64), (value,))
 
     def numbers(self) -> NDArray[np.float64]:
-        """The entries as floats."""
+        """The entries as floats; raises `ArgumentError` for one with symbols."""
+        for value in self.values:
+            if getattr(value, "free_symbols", None):
+                raise ArgumentError(str(value), "it is symbolic, where a number is needed", "give gates as numbers")
         return np.array([float(value) for value in self.values], dtype=float)[self.ids]
 
     def take(self, positions: Integers) -> Coded:

@@ -172,7 +172,7 @@ class GatedTask:
     @cached_property
     def is_matrix(self) -> bool:
         """Whether the moments are matrices; else each stands for one generic mode."""
-        return any(isinstance(value, np.ndarray) and value.ndim == 2 for value in (*self.xx.value.values,))
+        return any(isinstance(value, np.ndarray) and value.ndim == 2 for value in self.xx.value.values)
 
     def __repr__(self) -> str:
         return f"<gated task: {len(self.contexts)} contexts, {len(self.gates)} gating variables>"
@@ -221,6 +221,10 @@ def _probabilities(contexts: Sequence[Context]) -> Coded:
     if all(value is None for value in given):
         return Coded.constant(Fraction(1, len(contexts)), len(contexts))
     for context in contexts:
+        if getattr(context.probability, "free_symbols", None):
+            raise DataError(
+                f"context {context.name!r}", f"its probability {context.probability} is symbolic", "give a number"
+            )
         if context.probability is None or not 0 < float(context.probability) <= 1:
             raise DataError(
                 f"context {context.name!r}", f"its probability is {context.probability}, not in (0, 1]",

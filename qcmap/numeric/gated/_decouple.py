@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +68,11 @@ class Decoupled:
 
     def __repr__(self) -> str:
         return f"<{self.count} modes of {self.network.architecture.name}, residual {self.residual:.1e}>"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The number of modes, the residual, whether inputs were split, and the bases as lists, by layer."""
+        bases = {str(layer): basis.tolist() for layer, basis in self.bases.items()}
+        return {"modes": self.count, "residual": self.residual, "split": self.split, "bases": bases}
 
 
 def decouple(network: GatedNetwork) -> Decoupled:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,11 @@ class Trajectory:
 
     def __repr__(self) -> str:
         return f"<trajectory of {len(self.weights)} edges, loss {self.losses[0]:.6g} to {self.losses[-1]:.6g}>"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Times, losses and weights as lists."""
+        weights = {edge: matrix.tolist() for edge, matrix in self.weights.items()}
+        return {"times": self.times.tolist(), "losses": self.losses.tolist(), "weights": weights}
 
 
 class FullFlow:

@@ -55,7 +55,9 @@ class Race:
         }
 
     def __repr__(self) -> str:
-        return f"<race of {len(self.schemes)} schemes, won by {', '.join(map(str, self.winner + 1))} of them by mode>"
+        return (
+            f"<race of {len(self.schemes)} schemes, won mode by mode by number {', '.join(map(str, self.winner + 1))}>"
+        )
 
 
 def race(solution: Solution) -> Race:

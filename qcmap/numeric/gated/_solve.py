@@ -181,6 +181,13 @@ class Equilibrium:
     rates: Array
     stable: NDArray[np.bool_]
 
+    def __repr__(self) -> str:
+        return f"<equilibrium of {self.values.shape[1]} modes, {int(self.stable.sum())} of them stable>"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Values, rates and stability as lists."""
+        return {name: getattr(self, name).tolist() for name in ("values", "rates", "stable")}
+
 
 def equilibrium(reduced: Reduced, start: Start, *, longest: float = 1e6) -> Equilibrium:
     """The steady state that the flow from these values reaches.

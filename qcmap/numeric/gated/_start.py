@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,10 @@ class Projection:
     def __repr__(self) -> str:
         classes, modes = self.values.shape
         return f"<projection on {classes} variables of {modes} modes, share {self.share:.3f}>"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Values and share as plain data."""
+        return {"values": self.values.tolist(), "share": self.share}
 
 
 def project(parts: Decoupled, reduced: Reduced, weights: Weights, *, sweeps: int = 2000) -> Projection:
