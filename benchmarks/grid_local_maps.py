@@ -1,12 +1,13 @@
 """The local maps beside ball arithmetic over the whole grid: every activation, transformed or not, every q and c.
 
-    python benchmarks/grid_local_maps.py [--thin] [names]
+    python benchmarks/grid_local_maps.py [--thin] [--keep FILE] [names]
 
 takes one to two hours on one core; ``--thin`` leaves out inner points, some k and different q values, and takes a
-third of an hour. It prints, for each activation, the worst error of C and C' relative to the largest
-value of the map on [-1, 1], by interpolant and point by point, the largest reported error, relative likewise, and the
-smallest ratio of a reported error to the true one; then every call that took longer than half a second, and every
-failure.
+third of an hour. ``--keep`` writes the oracle's balls to a file, and reads those that it has: they are most of the
+time, and do not depend on the library. It prints, for each activation, the worst error of C and C' relative to the
+largest value of the map on [-1, 1], by interpolant and point by point, the largest reported error, relative likewise,
+and the smallest ratio of a reported error to the true one; then every call that took longer than half a second, and
+every failure.
 """
 
 import contextlib
@@ -73,24 +74,54 @@ def one_by_one(function: Callable[..., np.ndarray], c: np.ndarray, *q: float) ->
     return np.array([float(function(value, *q)) for value in c])
 
 
+class Oracle:
+    """Balls of C and C', kept in a file of lines "key TAB C TAB C'" if there is one."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self.known: dict[str, tuple[flint.arb, flint.arb]] = {}
+        if path is not None and path.exists():
+            with flint.ctx.workprec(200):
+                for line in path.read_text().splitlines():
+                    key, *pair = line.split("\t")
+                    self.known[key] = (flint.arb(pair[0]), flint.arb(pair[1]))
+
+    def both(
+        self, formula: str | Formula, key: str, q: tuple[float, float], constants: tuple, c: np.ndarray, digits: int
+    ) -> list[tuple[flint.arb, flint.arb]]:
+        """C and C' at every c."""
+        maps, found = PairMap(formula, *q, constants, digits=digits), []
+        for value in c.tolist():
+            here = f"{key} {q} {constants} {digits} {value!r}"
+            if here not in self.known:
+                self.known[here] = maps.both(value)
+                if self.path is not None:
+                    with flint.ctx.workprec(200), self.path.open("a") as file:
+                        file.write("\t".join([here, *(ball.str(50, more=True) for ball in self.known[here])]) + "\n")
+            found.append(self.known[here])
+        return found
+
+
 def compare(
-    name: str, label: str, transform: Transform | None, q: tuple[float, float], c: np.ndarray, row: Row
+    oracle: Oracle, name: str, label: str, transform: Transform | None, q: tuple[float, float], c: np.ndarray, row: Row
 ) -> None:
     """Both orders at one transform and pair of q values."""
     where = f"{name} {label} q={q[0]:g},{q[1]:g}"
     maps = LocalMaps(name, transform)
     constants = (1, 0, 0, 1) if transform is None else tuple(transform.constants.values())
     formula = formula_of(name, transform)
-    oracle = PairMap(formula, *q, constants)
-    exact = [oracle.both(value) for value in c.tolist()]
-    # By Cauchy and Schwarz C' is at most this; much less is left of it where the layers' outputs hardly correlate.
+    key = f"{name} {maps.transform.activation.parameters}"
+    exact = oracle.both(formula, key, q, constants, c, DIGITS)
+    # What the oracle leaves out is small beside C(1) = 1 and, by Cauchy and Schwarz, this bound on C'. Much less is
+    # left of C' where outputs hardly correlate, or a kink lies far out: then the oracle gets more digits.
     bounds = [1.0, np.sqrt([float(PairMap(formula, one, one, constants).slope(1.0)) for one in q]).prod()]
     for order, function in enumerate((maps.c, maps.dc)):
         balls = [pair[order] for pair in exact]
         largest = max(abs(float(ball)) for ball in balls)
-        if largest < 1e-4 * bounds[order]:
-            more = PairMap(formula, *q, constants, digits=DIGITS + int(np.ceil(-np.log10(largest / bounds[order]))))
-            balls = [more.both(value)[order] for value in c.tolist()]
+        size = max(1.0, bounds[order])
+        if largest < 1e-4 * size:
+            digits = DIGITS + int(np.ceil(-np.log10(largest / size)))
+            balls = [pair[order] for pair in oracle.both(formula, key, q, constants, c, digits)]
             largest = max(abs(float(ball)) for ball in balls)
         scale = f"of the largest value {largest:.3g} (bound {bounds[order]:.3g})"
         jobs = {
@@ -131,24 +162,28 @@ def compare(
                 row.remarks.append(f"LARGE {where} order {order}: reported {found['error'] / largest:.2e} {scale}")
 
 
-def run(name: str, *, thin: bool) -> Row:
+def run(oracle: Oracle, name: str, *, thin: bool) -> Row:
     """All transforms and q values of one activation."""
     row = Row()
     for label, transform in transforms(name).items():
         for q in ALIKE:
-            compare(name, label, transform, q, points((1, 3, 6, 9, 12), INSIDE[::4]) if thin else points(HARD), row)
+            c = points((1, 3, 6, 9, 12), INSIDE[::4]) if thin else points(HARD)
+            compare(oracle, name, label, transform, q, c, row)
         for q in () if thin else APART:
-            compare(name, label, transform, q, points((1, 3, 6, 12)), row)
+            compare(oracle, name, label, transform, q, points((1, 3, 6, 12)), row)
     return row
 
 
 def main(names: list[str]) -> None:
     """Print the table."""
     print(f"{'activation':12s} {'C':>9s} {'dC':>9s} {'reported':>9s} {'dC':>9s} {'ratio':>9s} {'dC':>9s}", flush=True)
-    thin, chosen = "--thin" in names, [name for name in names if name != "--thin"]
-    for name in chosen or CATALOGUE:
+    thin, path = "--thin" in names, None
+    if "--keep" in names:
+        path = Path(names.pop(names.index("--keep") + 1))
+    oracle = Oracle(path)
+    for name in [name for name in names if not name.startswith("--")] or CATALOGUE:
         start = time.perf_counter()
-        row = run(name, thin=thin)
+        row = run(oracle, name, thin=thin)
         numbers = " ".join(f"{v:9.1e}" for v in (*row.errors, *row.reported, *row.ratio))
         print(f"{name:12s} {numbers}   {time.perf_counter() - start:.0f} s", flush=True)
         for remark in row.remarks:
