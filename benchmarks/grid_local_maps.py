@@ -131,12 +131,12 @@ def compare(
         }
         found = {}
         for what, job in jobs.items():
-            start = time.perf_counter()
+            start = time.process_time()
             try:
                 found[what] = job()
             except Exception as error:  # a failure is a result here
                 row.remarks.append(f"FAILED {where} order {order} {what}: {type(error).__name__} {error}")
-            took = (time.perf_counter() - start) / (c.size if what == "single" else 1)
+            took = (time.process_time() - start) / (c.size if what == "single" else 1)
             if took > SLOW:
                 row.remarks.append(f"SLOW {where} order {order} {what}: {took:.2f} s")
         for what in ("many", "single"):

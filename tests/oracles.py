@@ -16,7 +16,7 @@ import numpy as np
 from hypothesis import strategies as st
 from mpmath.calculus.quadrature import GaussLegendre
 
-from qcmap.architecture import Affine, Architecture, Builder, Concat, Input, Nonlinear, Sum
+from qcmap.architecture import Affine, Architecture, Builder, Concat, Input, Nonlinear, Scale, Sum
 
 MP = mpmath.mp.clone()
 """A context of its own, so that mpmath's global precision is never touched."""
@@ -317,6 +317,40 @@ def slope_by_paths(arch, source, target):
             if share:
                 stack.append((u, weight * share, degree))
     return dict(coefficients)
+
+
+def propagated(arch, moments, kernel, sqrt):
+    """(m, q1, q2) at every node, one node after the other, straight from DKS sections 7 and 9.
+
+    ``moments`` are (c, q1, q2) at the inputs; ``kernel(name)`` takes m and both q values of a layer; numbers may be of
+    any kind that ``sqrt`` takes.
+    """
+    found = {}
+    for node in arch.nodes:
+        values = [found[u] for u in node.inputs]
+        if isinstance(node.op, Input):
+            c, a, b = moments
+            found[node.id] = (c * sqrt(a * b), a, b)
+        elif isinstance(node.op, Nonlinear):
+            ((m, a, b),) = values
+            of = kernel(node.op.name)
+            found[node.id] = (of(m, a, b), of(a, a, a), of(b, b, b))
+        elif isinstance(node.op, Sum):
+            found[node.id] = _weighted([w * w for w in node.op.weights], values)
+        elif isinstance(node.op, Concat):
+            counts = [arch.channels[u] for u in node.inputs]
+            found[node.id] = tuple(x / sum(counts) for x in _weighted(counts, values))
+        elif isinstance(node.op, Scale):
+            found[node.id] = _weighted([node.op.factor**2], values)
+        elif isinstance(node.op, Affine):
+            found[node.id] = tuple(node.op.weight_variance * x + node.op.bias_variance for x in values[0])
+        else:
+            found[node.id] = values[0]
+    return found
+
+
+def _weighted(weights, rows):
+    return tuple(sum(w * row[k] for w, row in zip(weights, rows, strict=True)) for k in range(3))
 
 
 def evaluate(coefficients, psi):

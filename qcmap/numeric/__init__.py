@@ -10,11 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from qcmap.numeric.asymptotics._bounds import (
-        DeviationBounds,
-        Interval,
-        deviation_bounds,
         edge_envelope,
-        flatness,
         geometric_envelope,
         negative_lower_bound,
         odd_bound,
@@ -40,9 +36,11 @@ if TYPE_CHECKING:
     )
     from qcmap.numeric.kernels._kernel_matrix import condition_number
     from qcmap.numeric.kernels._tangent import TangentKernel, nngp, ntk
+    from qcmap.numeric.maps._bounds import DeviationBounds, Interval, deviation_bounds, flatness
     from qcmap.numeric.maps._geometry import CMap, Deviation
     from qcmap.numeric.maps._local import LocalMaps, local_maps
     from qcmap.numeric.maps._network import NetworkMaps, PairValues, network_maps
+    from qcmap.numeric.maps._shaping import Shaping, Solution
     from qcmap.numeric.maps._transform import Conditions, Transform, conditions
     from qcmap.numeric.methods._chaos import EdgeOfChaos, EdgeOfChaosCurve, edge_of_chaos_curve
     from qcmap.numeric.methods._chaos_search import edge_of_chaos
@@ -62,16 +60,11 @@ if TYPE_CHECKING:
     from qcmap.numeric.shaping._canonical import CanonicalBranch, Jump, canonical_branch
     from qcmap.numeric.shaping._continuation import Branch, End, follow
     from qcmap.numeric.shaping._dks import dks, solve, unit_q
-    from qcmap.numeric.shaping._shaping import Shaping, Solution
     from qcmap.numeric.shaping._tat import tat
 
 _HOMES = {
     "asymptotics._bounds": (
-        "DeviationBounds",
-        "Interval",
-        "deviation_bounds",
         "edge_envelope",
-        "flatness",
         "geometric_envelope",
         "negative_lower_bound",
         "odd_bound",
@@ -91,6 +84,7 @@ _HOMES = {
     "shaping._dks": ("dks", "solve", "unit_q"),
     "asymptotics._dynamics": ("dynamics",),
     "asymptotics._fixed_points": ("QFixedPoint", "QFixedPoints", "q_fixed_points"),
+    "maps._bounds": ("DeviationBounds", "Interval", "deviation_bounds", "flatness"),
     "maps._geometry": ("CMap", "Deviation"),
     "kernels._gram": ("Gram", "GramBlock", "gram_blocks", "nngp_gram", "ntk_gram"),
     "asymptotics._growth": ("Growth", "growing"),
@@ -110,7 +104,7 @@ _HOMES = {
     "asymptotics._sampled": ("sampled_networks",),
     "asymptotics._sampling": ("SamplingError", "sampling_error"),
     "methods._selu_like": ("SelfNormalizing", "selu_like"),
-    "shaping._shaping": ("Shaping", "Solution"),
+    "maps._shaping": ("Shaping", "Solution"),
     "kernels._tangent": ("TangentKernel", "nngp", "ntk"),
     "shaping._tat": ("tat",),
     "maps._transform": ("Conditions", "Transform", "conditions"),

@@ -71,6 +71,19 @@ def test_torch_is_imported_in_nn_and_above_only(path):
     assert not uses_torch or own in {"nn", "demo", "cli", "plot"}
 
 
+NUMERIC = ("maps", "shaping", "asymptotics", "kernels", "methods")
+"""The parts of the numeric layer; each may import those before it. Proofs come last: others load them when asked."""
+
+
+@pytest.mark.parametrize("own", NUMERIC)
+def test_parts_of_the_numeric_layer_import_down_only(own):
+    higher = {*NUMERIC[NUMERIC.index(own) + 1 :], "proofs"}
+    for path in (PACKAGE / "numeric" / own).glob("*.py"):
+        top = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.ImportFrom)]
+        parts = {(node.module or "").split(".")[2] for node in top if (node.module or "").startswith("qcmap.numeric.")}
+        assert not parts & higher, path
+
+
 def loaded_after(code: str) -> set[str]:
     program = f"import sys\n{code}\nprint(*sorted(sys.modules))"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)

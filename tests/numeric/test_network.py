@@ -9,42 +9,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import qcmap as qc
-from qcmap.architecture import Concat, Input, Nonlinear, Scale, Sum
 from qcmap.errors import ArchitectureError, QCMapError
 from qcmap.numeric import local_maps, network_maps
-from tests.oracles import architectures, relabelled
+from tests.oracles import architectures, propagated, relabelled
 
 CLOSED = ("relu", "erf", "sin")
 RELU, SOFT = local_maps("relu"), local_maps("softplus")
 PLAIN = ("affine", "activation", "activation", "max_pool", "mean_pool", "weighted_mean_pool")
 
 
-def by_hand(arch, c, q1, q2):
-    """m and q values at every node, one node after the other, straight from DKS sections 7 and 9."""
-    found = {}
-    for node in arch.nodes:
-        values = [found[u] for u in node.inputs]
-        if isinstance(node.op, Input):
-            found[node.id] = (c * math.sqrt(q1 * q2), q1, q2)
-        elif isinstance(node.op, Nonlinear):
-            ((m, a, b),) = values
-            kernel = qc.activation(node.op.name).kernel
-            rho = np.clip(m / math.sqrt(a * b), -1, 1)
-            found[node.id] = tuple(float(kernel(*map(np.float64, row))) for row in ((rho, a, b), (1, a, a), (1, b, b)))
-        elif isinstance(node.op, Sum):
-            found[node.id] = tuple(
-                sum(w**2 * v[k] for w, v in zip(node.op.weights, values, strict=True)) for k in range(3)
-            )
-        elif isinstance(node.op, Concat):
-            counts = [arch.channels[u] for u in node.inputs]
-            found[node.id] = tuple(
-                sum(n * v[k] for n, v in zip(counts, values, strict=True)) / sum(counts) for k in range(3)
-            )
-        elif isinstance(node.op, Scale):
-            found[node.id] = tuple(node.op.factor**2 * x for x in values[0])
-        else:
-            found[node.id] = values[0]
-    return found
+def kernel(name):
+    """E phi(u1) phi(u2) from its moments, by the closed form of the catalogue."""
+    closed = qc.activation(name).kernel
+
+    def moment(m, a, b):
+        return float(closed(np.clip(m / math.sqrt(a * b), -1, 1), np.float64(a), np.float64(b)))
+
+    return moment
 
 
 @given(
@@ -53,7 +34,7 @@ def by_hand(arch, c, q1, q2):
 )  # fmt: skip
 def test_values_at_every_node(arch, c, q1, q2):
     got = network_maps(arch).propagate(c, q1, q2)
-    for node, (m, a, b) in by_hand(arch, c, q1, q2).items():
+    for node, (m, a, b) in propagated(arch, (c, q1, q2), kernel, math.sqrt).items():
         assert float(got[node].q1) == pytest.approx(a, rel=1e-12)
         assert float(got[node].q2) == pytest.approx(b, rel=1e-12)
         assert float(got[node].c) * math.sqrt(a * b) == pytest.approx(m, abs=1e-10 * math.sqrt(a * b))

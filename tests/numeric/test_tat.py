@@ -11,7 +11,8 @@ import qcmap as qc
 from qcmap.activations import CATALOGUE
 from qcmap.errors import ActivationError, ArchitectureError, ArgumentError, Infeasible
 from qcmap.numeric import Transform, tat
-from qcmap.numeric.shaping._moments import bends, curvature
+from qcmap.numeric.maps._transform import curvature
+from qcmap.numeric.shaping._moments import bends
 from qcmap.numeric.shaping._solutions import STANDARD_BOX, solutions_of
 from qcmap.numeric.shaping._systems import TAT
 from qcmap.numeric.shaping._tat import solve_curvature

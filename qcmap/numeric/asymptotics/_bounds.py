@@ -7,83 +7,13 @@ docs/dynamics.md has the proofs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, NamedTuple
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from qcmap.errors import ArgumentError
-from qcmap.numeric.asymptotics._checked import numbers
+from qcmap.numeric.maps._arguments import numbers
+from qcmap.numeric.maps._bounds import SLACK, Interval, given, interval, require
 
 Array = NDArray[np.float64]
-
-_SLACK = 1e-9
-"""How far given values may break the inequalities between values of a C map, for rounding's sake."""
-
-
-class Interval(NamedTuple):
-    """A lower and an upper bound, arrays of one shape."""
-
-    lower: Array
-    upper: Array
-
-
-@dataclass(frozen=True)
-class DeviationBounds:
-    """Bounds on the largest abs(C(c) - c) and the largest abs(C'(c) - 1) over [-1, 1]."""
-
-    value: Interval
-    slope: Interval
-
-    def to_dict(self) -> dict[str, Any]:
-        """The four bounds as numbers or lists."""
-        rows = {"value": self.value, "slope": self.slope}
-        return {name: {"lower": pair.lower.tolist(), "upper": pair.upper.tolist()} for name, pair in rows.items()}
-
-
-def deviation_bounds(c0: ArrayLike, dc1: ArrayLike, dc0: ArrayLike | None = None) -> DeviationBounds:
-    """How far a C map is from the identity, from C(0), C'(1) and, if known, C'(0) (DKS, Theorem 13, Remark 14).
-
-    With C'(0): max(C(0), (1 - C'(0)) / 4) <= max abs(C(c) - c) <= 2 (1 - C'(0)), and max(1 - C'(0), abs(C'(1) - 1)) <=
-    max abs(C'(c) - 1) <= 2 (1 - C'(0)) + C'(1) - 1. Without it, 1 - C'(0) <= C'(1) - 1 + 2 C(0) is put in its place:
-    C'(1) >= b_1 + 2 (1 - b_0 - b_1). At C(0) = 0 these are the bounds 2 (C'(1) - 1) and 3 (C'(1) - 1) of the theorem.
-
-    Parameters
-    ----------
-    c0, dc1, dc0
-        C(0) in [0, 1], C'(1) >= 0 and C'(0) in [0, 1].
-
-    Raises
-    ------
-    ArgumentError
-        If no C map has these values.
-    """
-    c0, dc1 = _given("c0", c0, 0.0, 1.0), _given("dc1", dc1, 0.0, np.inf)
-    most = dc1 - 1 + 2 * c0
-    if dc0 is None:
-        _require("dc1", dc1 >= 1 - c0 - _SLACK, "C'(1) is at least 1 - C(0)")
-        least, most = np.zeros_like(most), np.clip(most, 0, 1)
-    else:
-        dc0 = _given("dc0", dc0, 0.0, 1.0)
-        _require("dc0", dc0 <= 1 - c0 + _SLACK, "C'(0) is at most 1 - C(0)")
-        _require("dc1", 1 - dc0 <= most + _SLACK * (1 + dc1), "C'(1) is at least 2 (1 - C(0)) - C'(0)")
-        least = most = 1 - dc0
-    return DeviationBounds(
-        value=_interval(np.maximum(c0, least / 4), 2 * most),
-        slope=_interval(np.maximum(least, np.abs(dc1 - 1)), np.maximum(2 * most + dc1 - 1, 0)),
-    )
-
-
-def flatness(c: ArrayLike, value: ArrayLike, c0: ArrayLike) -> Array:
-    """F(c) = (C(abs c) - C(0)) / abs c for c in [-1, 1], not 0, from ``value`` = C(abs c) (DKS, Proposition 19).
-
-    It bounds (C(c) - C(0)) / c from above and lies in [0, 1 - C(0)].
-    """
-    c, value, c0 = _given("c", c, -1.0, 1.0), _given("value", value, 0.0, 1.0), _given("c0", c0, 0.0, 1.0)
-    _require("c", c != 0, "F(c) is not defined at c = 0")
-    _require("value", value >= c0 - _SLACK, "C(abs c) is at least C(0)")
-    return np.clip((value - c0) / np.abs(c), 0.0, 1 - c0)
 
 
 def slope_bound(c: ArrayLike, flat: ArrayLike, c0: ArrayLike = 0.0) -> Array:
@@ -96,9 +26,9 @@ def slope_bound(c: ArrayLike, flat: ArrayLike, c0: ArrayLike = 0.0) -> Array:
     P g(F / P), P = sum_{i>=1} b_i = 1 - C(0). The printed bound, F log F (1 + x) / (x log x), is false in general (the
     identity map: F = 1, bound 0). Where log F <= -1/e it is at least this one, so it holds there.
     """
-    c, flat, c0 = np.abs(_given("c", c, -1.0, 1.0)), _given("flat", flat, 0.0, 1.0), _given("c0", c0, 0.0, 1.0)
-    _require("c", (c > 0) & (c < 1), "the bound is for 0 < abs(c) < 1")
-    _require("flat", flat <= 1 - c0 + _SLACK, "F(c) is at most 1 - C(0)")
+    c, flat, c0 = np.abs(given("c", c, -1.0, 1.0)), given("flat", flat, 0.0, 1.0), given("c0", c0, 0.0, 1.0)
+    require("c", (c > 0) & (c < 1), "the bound is for 0 < abs(c) < 1")
+    require("flat", flat <= 1 - c0 + SLACK, "F(c) is at most 1 - C(0)")
     c, flat, mass = np.broadcast_arrays(c, flat, 1 - c0)
     positive = (flat > 0) & (mass > 0)
     share = np.where(positive, np.minimum(flat / np.where(positive, mass, 1.0), 1.0), 1.0)
@@ -111,9 +41,9 @@ def slope_at_one_bound(eps: ArrayLike, flat: ArrayLike, c0: ArrayLike = 0.0) -> 
     C is convex on [0, 1], so C'(1) >= (1 - C(1 - eps)) / eps = (1 - C(0) - (1 - eps) F(1 - eps)) / eps. The printed
     bound leaves out the factor 1 - eps, and is a little weaker.
     """
-    eps, flat, c0 = _given("eps", eps, 0.0, 1.0), _given("flat", flat, 0.0, 1.0), _given("c0", c0, 0.0, 1.0)
-    _require("eps", (eps > 0) & (eps < 1), "the bound is for 0 < eps < 1")
-    _require("flat", flat <= 1 - c0 + _SLACK, "F(c) is at most 1 - C(0)")
+    eps, flat, c0 = given("eps", eps, 0.0, 1.0), given("flat", flat, 0.0, 1.0), given("c0", c0, 0.0, 1.0)
+    require("eps", (eps > 0) & (eps < 1), "the bound is for 0 < eps < 1")
+    require("flat", flat <= 1 - c0 + SLACK, "F(c) is at most 1 - C(0)")
     return np.maximum((1 - c0 - (1 - eps) * flat) / eps, 0.0)
 
 
@@ -128,12 +58,12 @@ def geometric_envelope(
     Derivation: on [0, 1], where C is convex and increasing, the tangent at c* lies below C, and the chord from c to c*
     above C between these two points, which the iterates do not leave. Iterating a line through (c*, c*) is a power.
     """
-    c, point = _given("c", c, 0.0, 1.0), _given("fixed_point", fixed_point, 0.0, 1.0)
-    slope, quotient = _given("slope", slope, 0.0, 1 + _SLACK), _given("quotient", quotient, 0.0, 1 + _SLACK)
+    c, point = given("c", c, 0.0, 1.0), given("fixed_point", fixed_point, 0.0, 1.0)
+    slope, quotient = given("slope", slope, 0.0, 1 + SLACK), given("quotient", quotient, 0.0, 1 + SLACK)
     n = _count(n)
     away = c - point
     lower, upper = (np.clip(point + np.minimum(r, 1.0) ** n * away, 0.0, 1.0) for r in (slope, quotient))
-    return _interval(np.minimum(lower, upper), upper)
+    return interval(np.minimum(lower, upper), upper)
 
 
 def edge_envelope(c: ArrayLike, n: ArrayLike, value: ArrayLike, curvature: ArrayLike) -> Interval:
@@ -146,9 +76,9 @@ def edge_envelope(c: ArrayLike, n: ArrayLike, value: ArrayLike, curvature: Array
     int_0^1 (1-s) (1-s e)^(i-2) ds and a(e) = e'/e. Both decrease on [0, 1], h from C''(1) / 2 and a from 1. Iterates
     only come closer to 1, so 1/e grows by at least h(e) at the first e, and by at most C''(1) / (2 a) each time.
     """
-    c, value = _given("c", c, 0.0, 1.0), _given("value", value, 0.0, 1.0)
-    curvature, n = _given("curvature", curvature, 0.0, np.inf, infinite=True), _count(n)
-    _require("value", value >= c - _SLACK, "C(c) is at least c if C'(1) = 1")
+    c, value = given("c", c, 0.0, 1.0), given("value", value, 0.0, 1.0)
+    curvature, n = given("curvature", curvature, 0.0, np.inf, infinite=True), _count(n)
+    require("value", value >= c - SLACK, "C(c) is at least c if C'(1) = 1")
     c, value, curvature, n = np.broadcast_arrays(c, value, curvature, n)
     e = 1 - c
     inside = (e > 0) & (value < 1)
@@ -159,7 +89,7 @@ def edge_envelope(c: ArrayLike, n: ArrayLike, value: ArrayLike, curvature: Array
     closest = np.where(np.isfinite(curvature) | (n == 0), e / (1 + loss), 0.0)
     # From C(c) = 1 on, for e > 0, C is the constant 1.
     lower = np.where(inside | (n == 0), 1 - e / (1 + gain * n), 1.0)
-    return _interval(lower, np.where(inside | (n == 0), 1 - closest, 1.0))
+    return interval(lower, np.where(inside | (n == 0), 1 - closest, 1.0))
 
 
 def negative_lower_bound(
@@ -171,8 +101,8 @@ def negative_lower_bound(
     the line's iterate g^n(c) = r^n c + C(0) (1 - r^n) / (1 - r) is negative, C^n(c) >= g^n(c). From the first m with
     g^m(c) >= 0 on, C^m(c) >= 0, so C^n(c) >= c* (1 - C'(c*)^(n-m)) as for an input of 0.
     """
-    c, c0, r = _given("c", c, -1.0, 0.0), _given("c0", c0, 0.0, 1.0), _given("quotient", quotient, 0.0, 1 + _SLACK)
-    point, slope = _given("fixed_point", fixed_point, 0.0, 1.0), _given("slope", slope, 0.0, 1 + _SLACK)
+    c, c0, r = given("c", c, -1.0, 0.0), given("c0", c0, 0.0, 1.0), given("quotient", quotient, 0.0, 1 + SLACK)
+    point, slope = given("fixed_point", fixed_point, 0.0, 1.0), given("slope", slope, 0.0, 1 + SLACK)
     c, n, c0, r, point, slope = np.broadcast_arrays(c, _count(n), c0, np.minimum(r, 1.0), point, slope)
     line = _line(c, n, c0, r)
     crossing = np.zeros_like(n)
@@ -204,30 +134,13 @@ def odd_bound(c_hat: ArrayLike, value: ArrayLike, n: ArrayLike) -> Array:
     It is c_hat (C(c_hat) / c_hat)^n with ``value`` = C(c_hat), by the chord from 0 to c_hat. The printed bound c_hat^n
     is false: for C(c) = 0.9 c + 0.1 c^3 and c_hat = 1/2, C^2(1/2) = 0.426.
     """
-    c_hat, value = _given("c_hat", c_hat, 0.0, 1.0), _given("value", value, 0.0, 1.0)
-    _require("c_hat", c_hat > 0, "c_hat is positive")
-    _require("value", value <= c_hat + _SLACK, "an odd C map has C(c) <= c for c >= 0")
+    c_hat, value = given("c_hat", c_hat, 0.0, 1.0), given("value", value, 0.0, 1.0)
+    require("c_hat", c_hat > 0, "c_hat is positive")
+    require("value", value <= c_hat + SLACK, "an odd C map has C(c) <= c for c >= 0")
     return c_hat * np.minimum(value / c_hat, 1.0) ** _count(n)
-
-
-def _interval(lower: Array, upper: Array) -> Interval:
-    lower, upper = np.broadcast_arrays(lower, upper)
-    return Interval(np.array(lower), np.array(upper))
-
-
-def _given(name: str, value: ArrayLike, low: float, high: float, *, infinite: bool = False) -> Array:
-    array = numbers(name, value)
-    good = (array >= low - _SLACK) & (array <= high + _SLACK) & (infinite | np.isfinite(array))
-    _require(name, good, f"it lies in [{low:g}, {high:g}]")
-    return np.clip(array, low, high)
 
 
 def _count(n: ArrayLike) -> Array:
     array = numbers("n", n)
-    _require("n", (array >= 0) & (array == np.floor(array)) & np.isfinite(array), "n counts compositions: 0, 1, 2, ...")
+    require("n", (array >= 0) & (array == np.floor(array)) & np.isfinite(array), "n counts compositions: 0, 1, 2, ...")
     return array
-
-
-def _require(name: str, good: object, rule: str) -> None:
-    if not np.all(np.asarray(good)):
-        raise ArgumentError(name, rule, "give the values of one C map")

@@ -13,15 +13,16 @@ from numpy.typing import NDArray
 from qcmap.activations import Activation, activation
 from qcmap.architecture import Architecture, Nonlinear
 from qcmap.errors import ArgumentError, NumericalError
-from qcmap.numeric.asymptotics._checked import numbers, one_q
+from qcmap.numeric.asymptotics._checked import one_q
 from qcmap.numeric.asymptotics._composition import EDGE, Dynamics, Kind
 from qcmap.numeric.asymptotics._fixed_points import QFixedPoints, fixed_q, q_fixed_points
 from qcmap.numeric.asymptotics._iterates import Iterates
+from qcmap.numeric.maps._arguments import numbers
 from qcmap.numeric.maps._local import LocalMaps, local_maps
 
 if TYPE_CHECKING:
     from qcmap.numeric.maps._network import NetworkMaps
-    from qcmap.numeric.shaping._shaping import Shaping
+    from qcmap.numeric.maps._shaping import Shaping
 
 Array = NDArray[np.float64]
 CMapAndSlope = tuple[Callable[[Array], Array], Callable[[Array], Array]]

@@ -12,13 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 from qcmap.activations import Activation, activation
 from qcmap.architecture import Affine, Architecture, Output, Scale
 from qcmap.errors import ArchitectureError, ArgumentError
-from qcmap.numeric.asymptotics._checked import is_number, numbers, one_q
-from qcmap.numeric.maps._arguments import correlation, integer
+from qcmap.numeric.asymptotics._checked import is_number, one_q
+from qcmap.numeric.maps._arguments import correlation, integer, numbers
 from qcmap.numeric.maps._local import LocalMaps, local_maps
 from qcmap.numeric.maps._network import NetworkMaps, network_maps
 
 if TYPE_CHECKING:
-    from qcmap.numeric.shaping._shaping import Shaping
+    from qcmap.numeric.maps._shaping import Shaping
 
 Array = NDArray[np.float64]
 

@@ -37,7 +37,7 @@ from qcmap.errors import ArchitectureError, ArgumentError
 from qcmap.numeric.maps._arguments import integer
 from qcmap.numeric.maps._network import network_maps
 from qcmap.numeric.maps._walk import Kept
-from qcmap.numeric.shaping._shaping import Shaping
+from qcmap.numeric.maps._shaping import Shaping
 
 Array = NDArray[np.float64]
 

@@ -34,7 +34,7 @@ from qcmap.numeric.maps._network import network_maps
 from qcmap.numeric.maps._transform import Transform
 
 if TYPE_CHECKING:
-    from qcmap.numeric.shaping._shaping import Shaping
+    from qcmap.numeric.maps._shaping import Shaping
 
 Array = NDArray[np.float64]
 

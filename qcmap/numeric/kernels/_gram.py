@@ -12,11 +12,10 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from qcmap.architecture import Architecture, Input
 from qcmap.errors import ArchitectureError, ArgumentError
-from qcmap.numeric.asymptotics._checked import numbers
 from qcmap.numeric.kernels._kernel_walk import KernelWalk, chosen_layers
 from qcmap.numeric.kernels._pair_kernel import PairKernel, pair_kernel
-from qcmap.numeric.maps._arguments import integer
-from qcmap.numeric.shaping._shaping import Shaping
+from qcmap.numeric.maps._arguments import integer, numbers
+from qcmap.numeric.maps._shaping import Shaping
 
 Array = NDArray[np.float64]
 Kind = Literal["ntk", "nngp"]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qcmap.errors import ArgumentError, NumericalError
-from qcmap.numeric.asymptotics._checked import numbers
+from qcmap.numeric.maps._arguments import numbers
 
 Array = NDArray[np.float64]
 

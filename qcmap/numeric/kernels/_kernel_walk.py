@@ -14,9 +14,9 @@ from qcmap.errors import ArchitectureError, ArgumentError, NumericalError
 from qcmap.numeric.kernels._angle_walk import AngleWalk
 from qcmap.numeric.maps._local import LocalMaps
 from qcmap.numeric.maps._network import NetworkMaps
+from qcmap.numeric.maps._shaping import Shaping
 from qcmap.numeric.maps._transform import Transform
 from qcmap.numeric.maps._walk import State, Walk
-from qcmap.numeric.shaping._shaping import Shaping
 from qcmap.symbolic import mean_weights
 
 Array = NDArray[np.float64]

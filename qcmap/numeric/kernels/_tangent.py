@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from qcmap.architecture import Architecture
 from qcmap.numeric.kernels._kernel_walk import KernelWalk, chosen_layers
 from qcmap.numeric.maps._arguments import correlation, positive
-from qcmap.numeric.shaping._shaping import Shaping
+from qcmap.numeric.maps._shaping import Shaping
 
 Array = NDArray[np.float64]
 

@@ -25,14 +25,17 @@ def groups(q1: Array, q2: Array) -> Iterator[tuple[NDArray[np.intp], float, floa
         yield here, float(a[here[0]]), float(b[here[0]])
 
 
-def real(name: str, value: ArrayLike) -> Array:
-    """The value as a float64 array; raises `ArgumentError` if it is not made of real numbers."""
+def numbers(name: str, value: ArrayLike) -> Array:
+    """An array of real numbers; raises `ArgumentError` for anything else."""
     try:
-        return np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ArgumentError(
-            name, f"it must be a real number or an array of them, not {value!r}", "give numbers"
-        ) from error
+        array = np.asarray(value)
+        if array.dtype.kind in "cSU":
+            raise TypeError
+        return np.asarray(array, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        text = " ".join(repr(value).split())
+        shown = text if len(text) <= 60 else text[:57] + "..."
+        raise ArgumentError(name, f"it is made of real numbers, not {shown}", "check its rows and type") from None
 
 
 def one(name: str, value: ArrayLike) -> float:
@@ -62,7 +65,7 @@ def integer(order: int, *, least: int, name: str = "order", most: int | None = N
 
 def positive(name: str, value: ArrayLike) -> Array:
     """The q values as an array; raises `ArgumentError` unless they are positive and finite."""
-    array = real(name, value)
+    array = numbers(name, value)
     bad = ~(np.isfinite(array) & (array > 0))
     if bad.any():
         raise ArgumentError(name, f"q values are positive and finite, not {array[bad].flat[0]}", "check the inputs")
@@ -71,7 +74,7 @@ def positive(name: str, value: ArrayLike) -> Array:
 
 def correlation(value: ArrayLike) -> Array:
     """The c values as an array, clipped to [-1, 1]; raises `ArgumentError` if they leave it by more than 1e-12."""
-    array = real("c", value)
+    array = numbers("c", value)
     bad = ~(np.abs(array) <= 1 + 1e-12)
     if bad.any():
         raise ArgumentError("c", f"c values lie in [-1, 1], not {array[bad].flat[0]}", "check the inputs")

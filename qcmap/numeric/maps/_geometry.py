@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from qcmap.errors import ArgumentError, NumericalError
 from qcmap.numeric.maps._arguments import correlation, one
+from qcmap.numeric.maps._bounds import deviation_bounds, flatness
 
 Array = NDArray[np.float64]
 
@@ -27,10 +28,8 @@ class Deviation:
         max abs(C(c) - c) and max abs(C'(c) - 1) over c in [-1, 1].
     value_at, slope_at
         The c where they are attained.
-    value_bounds
-        (1 - C'(0)) / 4 and 2 (1 - C'(0)); with C(0) = 0 the upper one is the smaller of that and 2 (C'(1) - 1).
-    slope_bound
-        2 (1 - C'(0)) + C'(1) - 1; with C(0) = 0 the smaller of that and 3 (C'(1) - 1).
+    value_bounds, slope_bounds
+        The lower and the upper bound on each, from C(0), C'(0) and C'(1); see `deviation_bounds`.
     """
 
     value: float
@@ -38,7 +37,7 @@ class Deviation:
     value_at: float
     slope_at: float
     value_bounds: tuple[float, float]
-    slope_bound: float
+    slope_bounds: tuple[float, float]
 
     def to_dict(self) -> dict[str, Any]:
         """The measures and bounds as plain data."""
@@ -86,8 +85,7 @@ class CMap(ABC):
         size = np.abs(correlation(c))
         # Near zero the difference quotient loses digits: there the first two terms of the series, exact to c^2.
         small = size < 1e-6
-        with np.errstate(divide="ignore", invalid="ignore"):
-            rise = (self._c(size, q) - self._c(0.0, q)) / size
+        rise = flatness(np.where(small, 1.0, size), self._c(np.where(small, 1.0, size), q), self._c(0.0, q))
         if not small.any():
             return rise
         return np.where(small, self._dc(0.0, q) + self._dc(0.0, q, 2) * size / 2, rise)
@@ -104,13 +102,12 @@ class CMap(ABC):
         if abs(ends[1] - 1) > 1e-9:
             raise NumericalError("c", f"C(1) is {ends[1]:.6g} here, not 1", "use inputs with equal q values")
         start, end = self._dc([0.0, 1.0], q).tolist()
+        bounds = deviation_bounds(ends[0], end, start)
         # Both are continuous on [-1, 1]: a fine grid in arccos c, then a search between the neighbours of the best.
         value, value_at = _largest(lambda c: np.abs(self._c(c, q) - c))
         slope, slope_at = _largest(lambda c: np.abs(self._dc(c, q) - 1))
-        upper, bound = 2 * (1 - start), 2 * (1 - start) + end - 1
-        if ends[0] <= 1e-12:
-            upper, bound = min(upper, 2 * (end - 1)), min(bound, 3 * (end - 1))
-        return Deviation(value, slope, value_at, slope_at, ((1 - start) / 4, upper), bound)
+        pairs = ((float(pair.lower), float(pair.upper)) for pair in (bounds.value, bounds.slope))
+        return Deviation(value, slope, value_at, slope_at, *pairs)
 
 
 def _largest(function: Callable[[Array], Array], count: int = 512) -> tuple[float, float]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -11,44 +9,19 @@ from numpy.polynomial.hermite_e import hermeval
 from numpy.typing import ArrayLike, NDArray
 
 from qcmap.activations import Activation, activation
-from qcmap.errors import ArgumentError, NumericalError
+from qcmap.errors import ArgumentError
 from qcmap.numeric.maps._arguments import correlation, groups, integer, one, positive, rounded, together
 from qcmap.numeric.maps._closed import closed_kernel, closed_map, scale_free
-from qcmap.numeric.maps._correlated import Layer, correlated, jump_of
 from qcmap.numeric.maps._geometry import CMap
-from qcmap.numeric.maps._hermite import (
-    SERVED,
-    HermiteSeries,
-    hermite_series,
-    hermite_values,
-    served,
-    summed,
-    summed_rounding,
-    terms_for,
-)
-from qcmap.numeric.maps._integrals import Integrals
-from qcmap.numeric.maps._profile import ROUNDING, Profile, profile
+from qcmap.numeric.maps._hermite import hermite_values
+from qcmap.numeric.maps._profile import ROUNDING
 from qcmap.numeric.maps._repeated import Powers
 from qcmap.numeric.maps._transform import Transform, refuse_jumps
+from qcmap.numeric.maps._values import MapValues
 
 Array = NDArray[np.float64]
 
-_FEW = 12
-"""Up to this many c values are computed one by one; more go through an interpolant."""
-_SHORT = 0.68
-"""For few values beyond this abs(c) a two-dimensional integral costs less than a long series."""
 _MOST_ORDER = 32
-_KEPT = 4096
-
-
-@dataclass(frozen=True, eq=False)
-class _Point:
-    """What is known at one q: the range of integration, the second moment, and a Hermite series up to some abs(c)."""
-
-    reach: float
-    moment: float
-    series: HermiteSeries
-    terms: float
 
 
 class LocalMaps(CMap):
@@ -67,16 +40,13 @@ class LocalMaps(CMap):
 
     def __init__(self, act: Activation | str, transform: Transform | None = None) -> None:
         self.transform = fitting(activation(act), transform)
-        self._integrals = Integrals(self.transform)
+        self._values = MapValues(self.transform)
         self._kernel = closed_kernel(self.transform)
-        self._moments: dict[float, float] = {}
-        self._points: dict[float, _Point] = {}
         self._powers: dict[tuple[float, float], Powers] = {}
-        self._profiles: dict[tuple[float, float, int], Profile | None] = {}
 
     def mean(self, q: ArrayLike = 1.0) -> Array:
         """E f(sqrt(q) x), the channel mean after the layer (DKS, appendix A), for q > 0 of any shape."""
-        return self._integrals.each(positive("q", q), lambda x, f, root: f)
+        return self._values.integrals.each(positive("q", q), lambda x, f, root: f)
 
     def q(self, q: ArrayLike = 1.0) -> Array:
         """Q(q), for q > 0 of any shape.
@@ -89,11 +59,11 @@ class LocalMaps(CMap):
         values = positive("q", q)
         if self._kernel is not None:
             with np.errstate(over="ignore", under="ignore"):
-                return self._integrals.finite(self._kernel(np.ones_like(values), values, values), values)
+                return self._values.integrals.finite(self._kernel(np.ones_like(values), values, values), values)
         if values.size == 1:
             # Deep networks ask for the same value again and again.
-            return np.full(values.shape, self._moment(float(values.reshape(-1)[0])))
-        return self._integrals.each(values, lambda x, f, root: f * f)
+            return np.full(values.shape, self._values.moment(float(values.reshape(-1)[0])))
+        return self._values.integrals.each(values, lambda x, f, root: f * f)
 
     def dq(self, q: ArrayLike = 1.0, order: int = 1) -> Array:
         """The derivative of Q of order i, 1 to 32, for q > 0 of any shape and a continuous f.
@@ -109,7 +79,7 @@ class LocalMaps(CMap):
             slope = self.transform.derivative(root * x)
             return f * slope * hermeval(x, he) * root ** (1 - 2 * order) / 2 ** (order - 1)
 
-        return self._integrals.each(positive("q", q), integrand)
+        return self._values.integrals.each(positive("q", q), integrand)
 
     def c(self, c: ArrayLike, q1: ArrayLike = 1.0, q2: ArrayLike = 1.0) -> Array:
         """C(c, q1, q2), for c in [-1, 1] and q1, q2 > 0, broadcast together.
@@ -161,7 +131,7 @@ class LocalMaps(CMap):
         result = np.empty(c.shape)
         for here, a, b in groups(rounded(q1), rounded(q2)):
             if (a, b) not in self._powers:
-                once = self._profile(a, b, 0)
+                once = self._values.profile(a, b, 0)
                 self._powers[a, b] = Powers(once, lambda x, a=a, b=b: self.c(x, a, b))
             result.reshape(-1)[here] = self._powers[a, b](c.reshape(-1)[here], n)
         return result
@@ -176,7 +146,7 @@ class LocalMaps(CMap):
             raise ArgumentError("n", "it must be integers from 0 to 32,767", "give the orders of the coefficients")
         value = one("q", q)
         count = int(index.max(initial=0)) + 1
-        point = self._point(value, count)
+        point = self._values.point(value, count)
         if count <= point.series.values.size:
             return point.series.values[index]
         return hermite_values(self.transform, value, count, max(14.0, 1.4 * point.reach))[index]
@@ -199,40 +169,7 @@ class LocalMaps(CMap):
             size = float(np.abs(self._map(np.array([-1.0, 1.0]), *pair, order)).max()) if order else 1.0
             inner = self.transform.input_scale**2 * sum(pair) if self.transform.activation.oscillates else 0.0
             return max(ROUNDING, 2.0**-52 * inner) * size
-        found = self._profile(*pair, order)
-        theta = np.linspace(0, math.pi, 33) if found is None else found.nodes
-        checked = self._checked(np.cos(theta), np.sin(theta), *pair, order)
-        if found is None:
-            return checked
-        # A few values at a time take another way than many.
-        few = np.array([-0.9, -0.75, 0.75, 0.9])
-        checked += float(np.abs(self._direct(few, np.sqrt((1 - few) * (1 + few)), *pair, order) - found(few)).max())
-        return float(found.error) + checked + 2.0**-52 * float(np.abs(found.coefficients).sum())
-
-    def _moment(self, q: float) -> float:
-        if q not in self._moments:
-            if len(self._moments) >= _KEPT:
-                self._moments.clear()
-            self._moments[q] = float(self._integrals.each(np.array(q), lambda x, f, root: f * f))
-        return self._moments[q]
-
-    def _point(self, q: float, terms: float) -> _Point:
-        """What is known at q, with a series of so many terms or one that has decayed."""
-        point = self._points.get(q)
-        if point is None or (terms > point.terms and not point.series.decayed):
-            if len(self._points) >= _KEPT:
-                self._points.clear()
-            reach, moment = self._integrals.reach(np.array([q])), self._moment(q)
-            if not moment > 0:
-                raise NumericalError(
-                    self.transform.activation.name, "its second moment is zero, so it has no C map",
-                    "use an activation, or q values, with nonzero output",
-                )  # fmt: skip
-            series = hermite_series(self.transform, q, moment, max(14.0, 1.4 * reach), terms)
-            point = self._points[q] = _Point(reach, moment, series, terms)
-        return point
-
-    # --- the C map and its derivatives ----------------------------------------------------------------------------
+        return self._values.error(*pair, order)
 
     def _map(self, c: ArrayLike, q1: ArrayLike, q2: ArrayLike, order: int) -> Array:
         c, q1, q2 = together(c=correlation(c), q1=positive("q1", q1), q2=positive("q2", q2))
@@ -240,80 +177,8 @@ class LocalMaps(CMap):
             return closed_map(self.transform, self._kernel, c, q1, q2, order)
         result = np.empty(c.shape)
         for here, a, b in groups(rounded(q1), rounded(q2)):
-            result.reshape(-1)[here] = self._at(c.reshape(-1)[here], a, b, order)
+            result.reshape(-1)[here] = self._values.at(c.reshape(-1)[here], a, b, order)
         return result
-
-    def _at(self, c: Array, q1: float, q2: float, order: int) -> Array:
-        distinct, where = np.unique(c, return_inverse=True)
-        found = self._profile(q1, q2, order) if distinct.size > _FEW else None
-        if found is not None:
-            return found(distinct)[where]
-        return self._direct(distinct, np.sqrt((1 - distinct) * (1 + distinct)), q1, q2, order)[where]
-
-    def _profile(self, q1: float, q2: float, order: int) -> Profile | None:
-        """The interpolant; None where the derivative is unbounded or too many nodes would be needed."""
-        key = (q1, q2, order)
-        if key not in self._profiles:
-            if len(self._profiles) >= _KEPT:
-                self._profiles.clear()
-            act = self.transform.activation
-            bounded = not any(jump_of(act, kink, m) for kink in act.kinks for m in range(order))
-            self._profiles[key] = (
-                profile(
-                    lambda theta: self._direct(np.cos(theta), np.sin(theta), q1, q2, order), with_identity=order == 0
-                )
-                if bounded
-                else None
-            )
-        return self._profiles[key]
-
-    def _direct(self, c: Array, s: Array, q1: float, q2: float, order: int) -> Array:
-        """Values at c and s = sqrt(1 - c^2), each of shape (m,): by series, or by a two-dimensional integral."""
-        first, second = self._points_for(c, q1, q2, order)
-        norm = math.sqrt(first.moment) * math.sqrt(second.moment)
-        values, rest = summed(first.series, second.series, c, order)
-        left = np.flatnonzero(~served(first.series, second.series, c, order, values, rest))
-        if left.size:
-            layers = self._layers(q1, q2, order)
-            values[left] = [correlated(*layers, float(c[k]), float(s[k])) for k in left]
-        values = values / norm
-        if order == 0 and q1 == q2:
-            values[c == 1] = 1.0  # by definition, without the rounding of two integrals
-        return self._integrals.finite(values, np.full(values.shape, max(q1, q2)))
-
-    def _points_for(self, c: Array, q1: float, q2: float, order: int) -> tuple[_Point, _Point]:
-        """The points, with series for those c that a series can serve."""
-        if c.size > _FEW:
-            # Worth a series as long as it can be.
-            largest = SERVED if self.transform.activation.kinks else 1.0
-        else:
-            largest = float(np.abs(c)[np.abs(c) <= _SHORT].max(initial=0.0))
-        terms = terms_for(largest, order)
-        return self._point(q1, terms), self._point(q2, terms)
-
-    def _layers(self, q1: float, q2: float, order: int) -> tuple[Layer, Layer]:
-        reach = max(self._integrals.reach(np.array([q]), k) for q in (q1, q2) for k in {0, order})
-        return Layer(self.transform, q1, order, reach), Layer(self.transform, q2, order, reach)
-
-    def _checked(self, c: Array, s: Array, q1: float, q2: float, order: int) -> float:
-        """A bound on the errors of the values in use at some points.
-
-        What the series leave out, the differences to finer integrals, and rounding.
-        """
-        first, second = self._points_for(c, q1, q2, order)
-        norm = math.sqrt(first.moment) * math.sqrt(second.moment)
-        values, rest = summed(first.series, second.series, c, order)
-        layers = self._layers(q1, q2, order)
-        by_series = served(first.series, second.series, c, order, values, rest)
-        worst = rounding = 0.0
-        if by_series.any():
-            worst = float(rest[by_series].max())
-            rounding = summed_rounding(first.series, second.series, float(np.abs(c[by_series]).max()), order)
-        for k in np.flatnonzero(~by_series):
-            usual, fine = (correlated(*layers, float(c[k]), float(s[k]), finer=finer) for finer in (False, True))
-            worst = max(worst, abs(usual - fine))
-            rounding = max(rounding, 2.0**-50 * (abs(usual) + math.sqrt(layers[0].energy() * layers[1].energy())))
-        return (worst + rounding) / norm
 
 
 def fitting(act: Activation, transform: Transform | None) -> Transform:

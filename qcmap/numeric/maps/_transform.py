@@ -144,3 +144,37 @@ def _conditions(transform: Transform, order: int, reach: float) -> tuple[float, 
                 "use another input_scale or input_shift",
             )
         return q, float(np.sum(w * f * slope * x)), float(np.sum(w * f)) ** 2 / q, float(np.sum(w * slope * slope)) / q
+
+
+def curvature(transform: Transform, order: int = ORDER + 12) -> float:
+    """C''(1) = E[f''(x)^2] / E[f(x)^2] for f = phi_hat and q = 1, by two rules of different order, which must agree.
+
+    Raises
+    ------
+    ActivationError
+        If phi' jumps, so that C''(1) is infinite, or phi'' is not known.
+    NumericalError
+        If the two rules disagree by more than 1e-10 of the value, or f'' grows too fast.
+    """
+    act = transform.activation
+    for kink in act.kinks:
+        if kink.value or kink.slope:
+            raise ActivationError(
+                act.name, f"its slope jumps at u = {kink.at:.6g}, so C''(1) is infinite", "use a smooth activation"
+            )
+    reach = moment_reach(transform, 2)
+    fine, coarse = (_curvature(transform, n, reach) for n in (order, order - 8))
+    if not abs(fine - coarse) <= 1e-10 * max(abs(fine), 1e-300) and fine != coarse:
+        raise NumericalError(
+            act.name, f"its curvature is not resolved (two rules give {fine:.6g} and {coarse:.6g})",
+            "declare all its kinks, or a smaller length",
+        )  # fmt: skip
+    return fine
+
+
+def _curvature(transform: Transform, order: int, reach: float) -> float:
+    scale, shift = np.array([transform.input_scale]), np.array([transform.input_shift])
+    x, w = gaussian_rule(transform.activation, scale, shift, order=order, reach=reach)
+    second = transform.activation.derivative(scale * x + shift, 2) * transform.output_scale * transform.input_scale**2
+    value = float(np.sum(w * second * second) / np.sum(w * transform(x) ** 2))
+    return value if math.isfinite(value) else math.nan

@@ -12,6 +12,7 @@ import numpy as np
 from qcmap.activations import Activation
 from qcmap.architecture import Affine, Architecture
 from qcmap.errors import ArchitectureError, ArgumentError, Infeasible, NumericalError
+from qcmap.numeric.maps._shaping import Shaping, Solution
 from qcmap.numeric.maps._transform import Transform, refuse_jumps
 from qcmap.numeric.methods._affine_variances import with_variances
 from qcmap.numeric.methods._chaos import EdgeOfChaos, even, stability_of
@@ -20,7 +21,6 @@ from qcmap.numeric.methods._chaos_search import edge_of_chaos
 from qcmap.numeric.methods._initializations import CONDITIONS, initialization
 from qcmap.numeric.methods._selu_like import selu_like
 from qcmap.numeric.shaping._dks import QSlope, dks
-from qcmap.numeric.shaping._shaping import Shaping, Solution
 from qcmap.numeric.shaping._tat import tat
 from qcmap.symbolic import resolved
 

@@ -15,7 +15,7 @@ from qcmap.numeric.proofs._arguments import whole_digits
 from qcmap.numeric.proofs._certify import Certificate, certify
 
 if TYPE_CHECKING:
-    from qcmap.numeric.shaping._shaping import Shaping
+    from qcmap.numeric.maps._shaping import Shaping
     from qcmap.symbolic import MaximalSlope
     from qcmap.symbolic._polynomial import SlopePolynomial
 
@@ -142,7 +142,7 @@ def certify_shaping(shaping: Shaping, digits: int = 50, *, given: str = "zeta") 
     ArgumentError, ActivationError, NumericalError
         As `certify` and `certified_inverse` do.
     """
-    from qcmap.numeric.shaping._shaping import Shaping
+    from qcmap.numeric.maps._shaping import Shaping
 
     if not isinstance(shaping, Shaping):
         raise ArgumentError("shaping", f"it is of type {type(shaping).__name__}", "give a result of dks or tat")

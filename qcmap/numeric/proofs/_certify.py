@@ -17,7 +17,7 @@ from qcmap.numeric.proofs._decimals import decimal, proved_digits
 from qcmap.numeric.proofs._shaping_system import NAMES, Centre, System, residuals
 
 if TYPE_CHECKING:
-    from qcmap.numeric.shaping._shaping import Solution
+    from qcmap.numeric.maps._shaping import Solution
 
 _GUARDS = (40, 80, 160, 320)
 _FARTHEST = 1e-6
@@ -58,7 +58,7 @@ def certify(
     NumericalError
         If the constants are not near a solution, or nothing can be proved: the solution is degenerate.
     """
-    from qcmap.numeric.shaping._shaping import Solution
+    from qcmap.numeric.maps._shaping import Solution
 
     whole_digits(digits)
     if not isinstance(solution, Solution):

@@ -11,12 +11,13 @@ from typing import Literal, TypeAlias
 from qcmap.activations import Activation
 from qcmap.architecture import Architecture, Nonlinear
 from qcmap.errors import ArchitectureError, ArgumentError
+from qcmap.numeric.maps._shaping import Shaping, Solution
 from qcmap.numeric.maps._transform import Transform
+from qcmap.numeric.shaping._checked import accepted, activations_of, checked_activation
 from qcmap.numeric.shaping._homogeneous import two_sided, with_two_slopes
 from qcmap.numeric.shaping._infeasible import infeasible
 from qcmap.numeric.shaping._local_slopes import largest_slope, slopes_by_node
 from qcmap.numeric.shaping._options import dropped, minimised, unit_q_solution
-from qcmap.numeric.shaping._shaping import Shaping, Solution, accepted, activations_of, checked_activation
 from qcmap.numeric.shaping._solutions import STANDARD_BOX, WIDE_BOX, solutions_of
 from qcmap.numeric.shaping._systems import DKS
 from qcmap.symbolic import maximal_slope

@@ -34,8 +34,8 @@ import numpy as np
 
 from qcmap.activations import Activation, activation
 from qcmap.errors import Infeasible
+from qcmap.numeric.maps._shaping import Solution
 from qcmap.numeric.maps._transform import Transform
-from qcmap.numeric.shaping._shaping import Solution
 
 _FARTHEST = 8.0
 

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from qcmap.activations import Activation, activation
 from qcmap.errors import Infeasible
+from qcmap.numeric.maps._shaping import Solution
 from qcmap.numeric.shaping._homogeneous import shifted
-from qcmap.numeric.shaping._shaping import Solution
 
 Array = NDArray[np.float64]
 

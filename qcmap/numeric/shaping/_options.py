@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from qcmap.activations import Activation
 from qcmap.errors import Infeasible, NumericalError
 from qcmap.numeric.maps._local import local_maps
+from qcmap.numeric.maps._shaping import Solution
 from qcmap.numeric.maps._transform import Transform
 from qcmap.numeric.shaping._extremes import Graded, stationary
 from qcmap.numeric.shaping._infeasible import crossings, infeasible, listed
-from qcmap.numeric.shaping._shaping import Solution
 from qcmap.numeric.shaping._solutions import STANDARD_BOX, WIDE_BOX, Box, patches
 from qcmap.numeric.shaping._systems import DKS, Equations
 

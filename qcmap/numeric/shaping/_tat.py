@@ -17,9 +17,10 @@ from qcmap.architecture import Affine, Algebra, Architecture, LayerNorm, Node, N
 from qcmap.architecture._ops import OPS
 from qcmap.errors import ArchitectureError, ArgumentError, Infeasible
 from qcmap.numeric.maps._local import local_maps
+from qcmap.numeric.maps._shaping import Shaping, Solution
 from qcmap.numeric.maps._transform import Transform
+from qcmap.numeric.shaping._checked import accepted, activations_of, checked_activation
 from qcmap.numeric.shaping._infeasible import infeasible
-from qcmap.numeric.shaping._shaping import Shaping, Solution, accepted, activations_of, checked_activation
 from qcmap.numeric.shaping._solutions import STANDARD_BOX, WIDE_BOX, solutions_of
 from qcmap.numeric.shaping._systems import TAT
 from qcmap.numeric.shaping._tat_leaky import LocalMap, shaped_leaky, share_for

@@ -20,8 +20,8 @@ from typing import Any
 from qcmap.activations import Activation, activation
 from qcmap.architecture import Architecture
 from qcmap.errors import Infeasible
+from qcmap.numeric.maps._shaping import Solution
 from qcmap.numeric.maps._transform import Transform
-from qcmap.numeric.shaping._shaping import Solution
 from qcmap.symbolic import maximal_c0
 
 LocalMap = Callable[[float], float]
