@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 
 class QCMapError(Exception):
     """Base class of every error that qcmap raises on purpose.
@@ -66,10 +69,13 @@ class Infeasible(QCMapError):
     achievable
         The intervals of values found for it within the searched set while the other conditions hold; empty if the other
         conditions cannot be met either.
+    prove
+        What makes a proof of it, where one may be known; `certify` calls it.
     """
 
     condition: str
     achievable: tuple[tuple[float, float], ...]
+    prove: Callable[[], Any] | None
 
     def __init__(
         self,
@@ -79,6 +85,23 @@ class Infeasible(QCMapError):
         *,
         condition: str,
         achievable: tuple[tuple[float, float], ...],
+        prove: Callable[[], Any] | None = None,
     ) -> None:
         super().__init__(subject, rule, remedy)
-        self.condition, self.achievable = condition, achievable
+        self.condition, self.achievable, self.prove = condition, achievable, prove
+
+    def certify(self) -> Any:
+        """A proof that the target is out of reach, a `numeric.InfeasibilityProof`; see `numeric.certify_infeasible`.
+
+        Raises
+        ------
+        ActivationError
+            If no proof is known for these conditions.
+        """
+        if self.prove is None:
+            raise ActivationError(
+                self.subject,
+                f"no proof is known that this value of {self.condition} is out of reach",
+                "rely on `achievable`, which was found and not proved",
+            )
+        return self.prove()

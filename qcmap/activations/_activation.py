@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qcmap.activations._closed_forms import Kernel
+from qcmap.activations._functions import AT_ONCE
 from qcmap.errors import ActivationError, ArgumentError
 
 if TYPE_CHECKING:
@@ -106,6 +107,15 @@ class Activation:
     def __call__(self, u: ArrayLike) -> Array:
         """Phi(u), for real u of any shape; raises `ArgumentError` if u is not made of real numbers."""
         return self.value(_numbers(u))
+
+    def jet(self, u: Array, order: int) -> tuple[Array, ...]:
+        """Phi and its derivatives up to ``order``, 1 or 2, at finite real u: `derivative` with shared parts."""
+        together = AT_ONCE.get((self.value, self.first, self.second))  # pyright: ignore[reportArgumentType]
+        if together is not None:
+            return together(u)[: order + 1]
+        if order == 1:
+            return self.value(u), self.first(u)
+        return self.value(u), self.first(u), self.derivative(u, 2) if self.second is None else self.second(u)
 
     def derivative(self, u: ArrayLike, order: int = 1) -> Array:
         """The derivative of phi of any order at real u of any shape.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from qcmap.architecture._architecture import Architecture
@@ -104,17 +105,22 @@ def _mean_unknown(facts: Facts, node: Node) -> str | None:
     return f"it reads the input {origin!r}, whose channel mean is not known (DKS, section 19.2)"
 
 
-def _unknown_activation(facts: Facts, node: Node) -> str | None:
+@lru_cache(maxsize=256)
+def _other_name(name: str) -> str | None:
+    """What to use instead of a name that no activation has; None for a known one. Deep networks ask again and again."""
     from qcmap.activations import activation
 
-    assert isinstance(node.op, Nonlinear)
-    if not isinstance(node.op.function, str):
-        return None
     try:
-        activation(node.op.function)
+        activation(name)
     except ActivationError as error:
-        return f"no activation is called {node.op.function!r}, {error.remedy} (DKS, section 21.1)"
+        return error.remedy
     return None
+
+
+def _unknown_activation(facts: Facts, node: Node) -> str | None:
+    assert isinstance(node.op, Nonlinear)
+    remedy = _other_name(node.op.function) if isinstance(node.op.function, str) else None
+    return None if remedy is None else f"no activation is called {node.op.function!r}, {remedy} (DKS, section 21.1)"
 
 
 def _dependent_parameters(facts: Facts, node: Node) -> str | None:

@@ -56,7 +56,10 @@ if TYPE_CHECKING:
     )
     from qcmap.numeric.proofs._certified_slope import certified_inverse, certify_shaping
     from qcmap.numeric.proofs._certify import Certificate, certify
-    from qcmap.numeric.proofs._count import Count, count_solutions
+    from qcmap.numeric.proofs._count import count_solutions
+    from qcmap.numeric.proofs._count_result import Count
+    from qcmap.numeric.proofs._infeasible import certify_infeasible
+    from qcmap.numeric.proofs._infeasible_result import InfeasibilityProof
     from qcmap.numeric.shaping._canonical import CanonicalBranch, Jump, canonical_branch
     from qcmap.numeric.shaping._continuation import Branch, End, follow
     from qcmap.numeric.shaping._dks import dks, solve, unit_q
@@ -80,7 +83,8 @@ _HOMES = {
     "methods._compare": ("Comparison", "compare"),
     "asymptotics._composition": ("Dynamics", "EdgeLaw", "FixedPoint"),
     "shaping._continuation": ("Branch", "End", "follow"),
-    "proofs._count": ("Count", "count_solutions"),
+    "proofs._count": ("count_solutions",),
+    "proofs._count_result": ("Count",),
     "shaping._dks": ("dks", "solve", "unit_q"),
     "asymptotics._dynamics": ("dynamics",),
     "asymptotics._fixed_points": ("QFixedPoint", "QFixedPoints", "q_fixed_points"),
@@ -88,6 +92,8 @@ _HOMES = {
     "maps._geometry": ("CMap", "Deviation"),
     "kernels._gram": ("Gram", "GramBlock", "gram_blocks", "nngp_gram", "ntk_gram"),
     "asymptotics._growth": ("Growth", "growing"),
+    "proofs._infeasible": ("certify_infeasible",),
+    "proofs._infeasible_result": ("InfeasibilityProof",),
     "methods._initializations": ("Initialization", "initialization", "initialized"),
     "kernels._kernel_descent": ("BestTime", "KernelDescent"),
     "kernels._kernel_limits": (
@@ -133,6 +139,7 @@ __all__ = [
     "Gram",
     "GramBlock",
     "Growth",
+    "InfeasibilityProof",
     "Initialization",
     "Interval",
     "Jump",
@@ -156,6 +163,7 @@ __all__ = [
     "certified_inverse",
     "certified_q",
     "certify",
+    "certify_infeasible",
     "certify_shaping",
     "compare",
     "condition_number",

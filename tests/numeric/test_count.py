@@ -142,7 +142,7 @@ def test_moments_enclose_the_conditions(name, scale, shift, x, y):
     low, high = scale**2 * 0.9, scale**2 * 1.1
     cell = Cell(low, high, shift - 0.1 * scale, shift + 0.1 * scale)
     with ctx.workprec(90):
-        n, e = Taylor(ball_activation(activation(name)), cell, arb("1.01"), 7).equations
+        e, n = Taylor(ball_activation(activation(name)), cell, arb("1.01"), 7).equations
     point = (
         MP.sqrt(MP.mpf(scale) ** 2 * (1 + MP.mpf(y) * MP.mpf("0.099"))),
         MP.mpf(shift) + MP.mpf(x * scale) * MP.mpf("0.099"),

@@ -26,7 +26,7 @@ from flint import acb, arb, arb_mat, ctx
 from qcmap.numeric.proofs._ball_hermite import hermite_moments
 from qcmap.numeric.proofs._ball_integrals import tail, window
 from qcmap.numeric.proofs._balls import BallActivation
-from qcmap.numeric.proofs._quadratic import Quadratic, heat, no_common_zero
+from qcmap.numeric.proofs._quadratic import Quadratic, heat
 
 
 @dataclass(frozen=True)
@@ -98,14 +98,10 @@ class Taylor:
 
     @property
     def equations(self) -> tuple[Quadratic, Quadratic]:
-        """n and e over the cell."""
+        """e and n over the cell."""
         s, m, (v, _, v_s), slope = self._s, self._m, self._v, self.slope
         variance = v + s * m[1].times(2 * slope).plus(slope * slope)
-        return s * v_s - v + s * s * m[3].times(slope), s * self._model(2, 0) - v - variance.times(self.excess)
-
-    def excluded(self) -> bool:
-        """Whether the cell holds no solution."""
-        return no_common_zero(*self.equations)
+        return s * self._model(2, 0) - v - variance.times(self.excess), s * v_s - v + s * s * m[3].times(slope)
 
     def _centre(self) -> arb_mat:
         """n and e at the centre."""

@@ -24,7 +24,7 @@ from flint import arb, arb_series, ctx
 from qcmap.errors import NumericalError
 from qcmap.numeric.proofs._ball_integrals import normal_tail
 from qcmap.numeric.proofs._ball_series import SmoothActivation
-from qcmap.numeric.proofs._quadratic import Quadratic, constant, heat, no_common_zero
+from qcmap.numeric.proofs._quadratic import Quadratic, constant, heat
 
 _K = 4
 _J = 4
@@ -125,10 +125,6 @@ class SmoothCells:
                 lower = (power[k - 2] * m[k] * m[k]).times((k - 1) / arb(math.factorial(k)))
                 d = d + lower
         return power[1] * d - w.times(excess), n + d
-
-    def excluded(self, s: arb, b: arb, excess: arb) -> bool:
-        """Whether no (s, b) of the cell has C'(1) - 1 = excess and Q'(1) = 1; s >= 0."""
-        return no_common_zero(*self.models(s, b, excess))
 
 
 def _pm(size: arb) -> arb:

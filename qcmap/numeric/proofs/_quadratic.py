@@ -86,6 +86,14 @@ def no_common_zero(f: Quadratic, g: Quadratic) -> bool:
     return (f.times(gy) - g.times(fy)).nonzero or (f.times(gx) - g.times(fx)).nonzero
 
 
+def negative_at_zeros(f: Quadratic, g: Quadratic) -> bool:
+    """Whether it is proved that f < 0 wherever g = 0: g has no zero, or f, or f + t g for some t, is negative."""
+    if g.nonzero or f.range < 0:
+        return True
+    slopes = ((f.x.mid(), g.x.mid()), (f.y.mid(), g.y.mid()))
+    return any((f - g.times(a / b)).range < 0 for a, b in slopes if b != 0)
+
+
 def heat(values: Sequence[arb], bounds: Sequence[arb], first: int, order: int, beta: arb, sigma: arb) -> Quadratic:
     """D^first of u(s, b) as a quadratic model over s = s0 + sigma Y, b = b0 + beta X, where u_s = u_bb / 2.
 

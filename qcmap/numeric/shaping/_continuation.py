@@ -126,8 +126,6 @@ def prepared(act: Activation | str, method: Method, low: float, high: float) -> 
     system = SYSTEMS[method]
     if act.two_slopes is not None:
         raise ActivationError(act.name, "its constants have a closed form, one branch", "call dks or tat")
-    if system is TAT:
-        refuse_corners(act)
     for name, value in (("low", low), ("high", high)):
         if not isinstance(value, Real):
             raise ArgumentError(name, f"it must be a real number, not {value!r}", "give a number")
@@ -135,6 +133,8 @@ def prepared(act: Activation | str, method: Method, low: float, high: float) -> 
         raise ArgumentError(
             "low, high", f"a range above {system.offset:g} is needed, not [{low!r}, {high!r}]", "give low < high"
         )
+    if system is TAT:
+        refuse_corners(act, high)
     return act, system, max(low, system.offset + system.least), high
 
 

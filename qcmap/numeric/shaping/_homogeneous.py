@@ -36,6 +36,7 @@ from qcmap.activations import Activation, activation
 from qcmap.errors import Infeasible
 from qcmap.numeric.maps._shaping import Solution
 from qcmap.numeric.maps._transform import Transform
+from qcmap.numeric.shaping._provable import slope_out_of_reach
 
 _FARTHEST = 8.0
 
@@ -185,6 +186,7 @@ def three_conditions(act: Activation, psi: float) -> Transform:
             "choose a nonlinear activation" if left == right else "choose zeta so that psi lies there",
             condition="C'(1)",
             achievable=achievable,
+            prove=slope_out_of_reach(act, psi) if left == right else None,
         )
     return shifted(act, t)
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from qcmap.activations import Activation
 from qcmap.errors import Infeasible, NumericalError
 from qcmap.numeric.shaping._extremes import Graded, on_slant, stationary
+from qcmap.numeric.shaping._provable import curvature_out_of_reach, slope_out_of_reach
 from qcmap.numeric.shaping._solutions import STANDARD_BOX, WIDE_BOX, Box, Patch, patches, solutions_of
 from qcmap.numeric.shaping._systems import DKS, TAT, Equations, System
 
@@ -40,6 +41,9 @@ def infeasible(
         raise NumericalError(
             act.name, "it is constant or linear to rounding everywhere in the box", "take constant terms out of it"
         )
+    prove = None
+    if not dropped and q_slope == 1:
+        prove = (slope_out_of_reach if system is DKS else curvature_out_of_reach)(act, value)
     bound = "zeta so that psi lies there" if system is DKS else "tau so that the local curvature lies there"
     achievable = () if dropped else _reachable(act, system, q_slope)
     if achievable:
@@ -55,6 +59,7 @@ def infeasible(
             f"choose {bound}{drop}",
             condition=name,
             achievable=achievable,
+            prove=prove,
         )
     if not dropped:
         achievable = _reachable_slopes(act, system, value)
@@ -69,9 +74,15 @@ def infeasible(
             f"choose {bound}, or another activation",
             condition=name,
             achievable=((low, high),),
+            prove=prove,
         )
     return Infeasible(
-        act.name, f"{intro}: {where} {outro}", "choose another activation", condition="Q'(1)", achievable=achievable
+        act.name,
+        f"{intro}: {where} {outro}",
+        "choose another activation",
+        condition="Q'(1)",
+        achievable=achievable,
+        prove=prove,
     )
 
 

@@ -53,10 +53,17 @@ class SlopeJacobian:
 def slopes(act: Activation, scale: Array, shift: Array, *, order: int = ORDER) -> tuple[Slopes, SlopeJacobian]:
     """Values and Jacobian at the points (scale[i], shift[i]); both of shape (m,), scale positive."""
     reach, lost = _reach(act, scale, shift, (act.first,))
-    x, w = gaussian_rule(act, scale, shift, order=order, reach=reach)
-    u = _arguments(act, scale, shift, x)
+    x, w = _rule(act, scale, shift, reach, order)
     with np.errstate(over="ignore", invalid="ignore"):
-        return _slopes(scale, x, w, act.value(u), act.first(u), lost)
+        f, g = act.jet(_arguments(act, scale, shift, x), 1)
+        return _slopes(scale, x, w, f, g, lost)
+
+
+def _rule(act: Activation, scale: Array, shift: Array, reach: float, order: int) -> tuple[Array, Array]:
+    """Nodes and weights (m, n) without the panels beyond the range of integration, which weigh nothing in any row."""
+    x, w = gaussian_rule(act, scale, shift, order=order, reach=reach)
+    used = w.any(axis=0)
+    return (x, w) if used.all() else (x[:, used], w[:, used])
 
 
 _REACHES = (RANGE, 14.0, 20.0, 28.0, 37.0)
@@ -143,10 +150,9 @@ def bends(act: Activation, scale: Array, shift: Array) -> tuple[Slopes, SlopeJac
         return act.derivative(u, 2) if act.second is None else act.second(u)
 
     reach, lost = _reach(act, scale, shift, (act.first, second_derivative))
-    x, w = gaussian_rule(act, scale, shift, reach=reach)
-    u = _arguments(act, scale, shift, x)
+    x, w = _rule(act, scale, shift, reach, ORDER)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        f, g, h = act.value(u), act.first(u), second_derivative(u)
+        f, g, h = act.jet(_arguments(act, scale, shift, x), 2)
         values, jacobian = _slopes(scale, x, w, f, g, lost)
         wg, whh, xx = w * g, w * h * h, x * x
         v = values.variance

@@ -21,6 +21,7 @@ from qcmap.numeric.maps._shaping import Shaping, Solution
 from qcmap.numeric.maps._transform import Transform
 from qcmap.numeric.shaping._checked import accepted, activations_of, checked_activation
 from qcmap.numeric.shaping._infeasible import infeasible
+from qcmap.numeric.shaping._provable import curvature_out_of_reach
 from qcmap.numeric.shaping._solutions import STANDARD_BOX, WIDE_BOX, solutions_of
 from qcmap.numeric.shaping._systems import TAT
 from qcmap.numeric.shaping._tat_leaky import LocalMap, shaped_leaky, share_for
@@ -54,7 +55,7 @@ def solve_curvature(act: Activation, kappa: float) -> Solution:
             "kappa", f"C''(1) must be a finite number of at least {_SMALLEST_CURVATURE:g}, but it is {kappa!r}",
             "use a larger tau",
         )  # fmt: skip
-    refuse_corners(act)
+    refuse_corners(act, kappa)
     for box in (STANDARD_BOX, WIDE_BOX):
         found = solutions_of(TAT, act, kappa, box)
         if found:
@@ -68,8 +69,8 @@ def solve_curvature(act: Activation, kappa: float) -> Solution:
     raise infeasible(act, kappa, TAT)
 
 
-def refuse_corners(act: Activation) -> None:
-    """Raise `Infeasible` if phi or phi' jumps, so that C''(1) is infinite under every transform."""
+def refuse_corners(act: Activation, kappa: float) -> None:
+    """Raise `Infeasible` if phi or phi' jumps, so that C''(1) is infinite under every transform and not ``kappa``."""
     for kink in act.kinks:
         if kink.value or kink.slope:
             what = f"its slope jumps by {kink.slope:.6g}" if kink.slope else f"it jumps by {kink.value:.6g}"
@@ -79,6 +80,7 @@ def refuse_corners(act: Activation) -> None:
                 "use an activation with a continuous slope, such as softplus or elu, or leaky_relu with eta",
                 condition="C''(1)",
                 achievable=(),
+                prove=curvature_out_of_reach(act, kappa),
             )
 
 
@@ -141,6 +143,8 @@ def _refuse_norms_of_means(arch: Architecture) -> None:
     A layer norm maps c to (c - C(0)) / (1 - C(0)), with slope 1 / (1 - C(0)) > 1, where the bounds take it as the
     identity. (Under Deep Kernel Shaping C(0) = 0.)
     """
+    if not any(isinstance(node.op, LayerNorm) for node in arch.nodes):
+        return
 
     def passed(node: Node, values: list[str | None]) -> str | None:
         return next((value for value in values if value is not None), None)

@@ -22,6 +22,7 @@ from qcmap.architecture import Architecture
 from qcmap.errors import Infeasible
 from qcmap.numeric.maps._shaping import Solution
 from qcmap.numeric.maps._transform import Transform
+from qcmap.numeric.shaping._provable import c0_out_of_reach
 from qcmap.symbolic import maximal_c0
 
 LocalMap = Callable[[float], float]
@@ -66,6 +67,8 @@ def share_for(arch: Architecture, eta: float, leaky: Mapping[str, Activation], o
     def value(share: float) -> float:
         return largest({**others, **dict.fromkeys(leaky, leaky_map(share))})
 
+    # With several functions the proof would have to take the others' maps as they are in floats.
+    prove = c0_out_of_reach(arch, eta, next(iter(leaky.values()))) if len(leaky) == 1 and not others else None
     for name, act in leaky.items():
         if not act.free_slope:
             assert act.two_slopes is not None
@@ -78,6 +81,7 @@ def share_for(arch: Architecture, eta: float, leaky: Mapping[str, Activation], o
                     "use a nonlinear activation, such as leaky_relu",
                     condition="C(0)",
                     achievable=((own, own),),
+                    prove=prove,
                 )
             raise Infeasible(
                 name,
@@ -85,6 +89,7 @@ def share_for(arch: Architecture, eta: float, leaky: Mapping[str, Activation], o
                 "use leaky_relu, which tailored transformations put in its place",
                 condition="C(0)",
                 achievable=((own, own),),
+                prove=prove,
             )
     least, most = value(0.0), value(_LARGEST)
     if not least < eta <= most:
@@ -94,6 +99,7 @@ def share_for(arch: Architecture, eta: float, leaky: Mapping[str, Activation], o
             "choose eta there",
             condition="C(0)",
             achievable=((least, most),),
+            prove=prove,
         )
     find: Any = brentq
     return float(find(lambda share: value(share) - eta, 0.0, _LARGEST, xtol=1e-16, rtol=9e-16))

@@ -1,0 +1,208 @@
+"""Proofs of infeasibility: the theorems against mpmath and random constants, the lemma, cells, and what is refused."""
+
+import math
+
+import numpy as np
+import pytest
+from flint import arb, ctx
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import ndtr
+
+import qcmap as qc
+from qcmap.errors import ActivationError, ArgumentError, Infeasible, NumericalError
+from qcmap.numeric import InfeasibilityProof, certify_infeasible, solve, tat
+from qcmap.numeric.proofs._cells import region
+from qcmap.numeric.proofs._log_slope import lowest_scale
+from qcmap.numeric.proofs._quadratic import Quadratic, negative_at_zeros
+from qcmap.numeric.shaping._tat import solve_curvature
+from tests import oracles
+from tests.numeric.tailored_oracle import exact
+from tests.oracles import FORMULAS, MP
+
+SELU_PSI = 1.533885199172726
+"""The smallest psi of the grid of networks that elu, celu, selu and softplus do not reach."""
+
+
+def proof_of(function, *arguments, **options):
+    """The proof that the error carries."""
+    with pytest.raises(Infeasible) as error:
+        function(*arguments, **options)
+    return error.value.certify()
+
+
+def clipped(low, high):
+    """P, Var and the numerator of Q'(1) for x clipped to [low, high], x standard normal, arrays."""
+    p, q = (np.exp(-k * k / 2) / math.sqrt(2 * math.pi) for k in (low, high))
+    inside, left, right = ndtr(high) - ndtr(low), ndtr(low), ndtr(-high)
+    mean = low * left + p - q + high * right
+    square = inside + low * p - high * q
+    return inside, low**2 * left + square + high**2 * right - mean**2, square - mean * (p - q)
+
+
+class TestTheorems:
+    """Each for constants of any size, so checked far from the searched boxes too."""
+
+    def test_clipped_functions(self):
+        """Where the interval holds 0, Q'(1) < 1; elsewhere C'(1) > pi / (pi - 1), whatever Q'(1) is."""
+        generator = np.random.default_rng(4)
+        low = generator.normal(size=100_000) * 3
+        width = np.exp(generator.uniform(-4, 3, size=low.size))
+        inside, variance, numerator = clipped(low, low + width)
+        # Not where the function is linear, or constant, to rounding.
+        kept = (inside > 1e-3) & (ndtr(low) + ndtr(-low - width) > 1e-9)
+        straddling = kept & (low < 0) & (low + width > 0)
+        assert straddling.sum() > 10_000
+        assert (numerator < variance)[straddling].all()
+        beside = kept & ~straddling
+        assert beside.sum() > 10_000
+        least = math.pi / (math.pi - 1)
+        assert (inside / variance)[beside].min() > least
+        # It is the limit: a relu whose kink is at 0.
+        assert clipped(np.array(0.0), np.array(30.0))[0] / clipped(np.array(0.0), np.array(30.0))[1] == pytest.approx(
+            least, rel=1e-14
+        )
+
+    @pytest.mark.parametrize("name", ["hardtanh", "relu6"])
+    def test_clipped_functions_are_refused_below_the_limit(self, name):
+        proof = proof_of(solve, qc.activation(name), 1.3786)
+        assert proof.proved
+        assert "all real constants" in proof.statement
+        assert float(proof.enclosure[0][0]) == pytest.approx(math.pi / (math.pi - 1), rel=1e-15)
+        a, b = 0.2, 1.01 if name == "hardtanh" else 0.01
+        dq, dc1, *_ = oracles.eliminated(FORMULAS[name], MP.mpf(a), MP.mpf(b))
+        low, high = ((-1 if name == "hardtanh" else 0) - b) / a, ((1 if name == "hardtanh" else 6) - b) / a
+        inside, variance, numerator = clipped(np.array(low), np.array(high))
+        assert float(dc1) == pytest.approx(float(inside / variance), rel=1e-12)
+        assert float(dq) == pytest.approx(float(numerator / variance), rel=1e-12)
+        # Above the limit there are solutions.
+        assert solve(qc.activation(name), 1.5339).count >= 1
+        with pytest.raises(ArgumentError, match="there is a solution"):
+            certify_infeasible(name, psi=1.5339)
+
+    @pytest.mark.parametrize(("a", "b"), [(0.3, -2.0), (2.5, 0.0), (1.0, 7.0)])
+    def test_squares(self, a, b):
+        """Q'(1) = C'(1) if the mean is taken off; else, with C'(1) = 1, Q'(1) - 1 is +- C''(1) / sqrt 2."""
+        dq, dc1, mean, variance = oracles.eliminated(FORMULAS["square"], MP.mpf(a), MP.mpf(b))
+        assert abs(dq - dc1) < 1e-25
+        excess = dc1 - 1
+        for side in (-1, 1):
+            shift, scale = side * MP.sqrt(variance * excess) - mean, 1 / MP.sqrt(variance * (1 + excess))
+            found = exact("square", input_scale=a, input_shift=b, output_shift=shift, output_scale=scale)
+            assert abs(found["C'(1)"] - 1) < 1e-25
+            assert abs(abs(found["Q'(1)"] - 1) - found["C''(1)"] / MP.sqrt(2)) < 1e-25
+            assert abs(found["Q'(1)"] - 1) > 0.01 * excess
+
+    def test_squares_and_lines_are_refused(self):
+        for proof in (
+            proof_of(solve, qc.activation("square"), 1.3),
+            proof_of(solve, qc.activation("identity"), 1.3),
+            proof_of(solve_curvature, qc.activation("square"), 0.3),
+        ):
+            assert proof.proved
+            assert proof.cells == 0
+        assert [float(low) for low, _ in proof.enclosure] == pytest.approx([1 - 0.3 / 2**0.5, 1 + 0.3 / 2**0.5])
+
+    @pytest.mark.parametrize("name", ["hardtanh", "relu6", "selu", "hardswish"])
+    def test_corners(self, name):
+        proof = proof_of(solve_curvature, qc.activation(name), 0.3)
+        assert proof.proved
+        assert "{inf}" in repr(proof)
+
+    def test_slopes_of_a_kink(self):
+        """The largest C_f(0) by balls, beside mpmath; and just inside the reach there is a solution."""
+        fixed = proof_of(tat, qc.zoo.mlp(5, activation="relu"), eta=0.9)
+        c = MP.zero
+        for _ in range(5):
+            c += (MP.sqrt(1 - c * c) - c * MP.acos(c)) / MP.pi
+        assert fixed.proved
+        assert fixed.enclosure[0][0].overlaps(arb(float(c), 1e-15))
+        arch = qc.zoo.resnet_v2(50, activation="leaky_relu")
+        free = proof_of(tat, arch, eta=0.99)
+        assert free.proved
+        most = float(free.enclosure[0][1])
+        assert tat(arch, eta=most - 1e-9).eta == most - 1e-9
+        assert proof_of(tat, arch, eta=most + 1e-9).proved
+        assert proof_of(tat, qc.zoo.mlp(5, activation="identity"), eta=0.9).proved
+
+
+@settings(max_examples=12, deadline=None)
+@given(name=st.sampled_from(["elu", "celu", "selu"]), share=st.floats(0.01, 1), shift=st.floats(-9, 9))
+def test_small_scales_of_exponential_functions(name, share, shift):
+    """The lemma's bound on C'(1), at shifts that no box has."""
+    bound = 1.51
+    lowest = lowest_scale(qc.activation(name), bound)
+    _, dc1, *_ = oracles.eliminated(FORMULAS[name], MP.mpf(share * lowest), MP.mpf(shift))
+    assert dc1 < bound
+
+
+def test_the_lemma_says_how_far_it_goes():
+    assert lowest_scale(qc.activation("elu"), 1.51) == pytest.approx(math.sqrt(1 - 1 / 1.51), abs=1 / 128)
+    assert 0.15 < lowest_scale(qc.activation("selu"), 1.51) < 0.19
+    assert lowest_scale(qc.activation("celu", alpha=2.0), 1.51) == pytest.approx(
+        2 * lowest_scale(qc.activation("elu"), 1.51), abs=1 / 64
+    )
+    assert lowest_scale(qc.activation("elu", alpha=9.0), 1.51) is None
+    assert lowest_scale(qc.activation("softplus"), 1.51) is None
+    # C'(1) of selu does exceed 1.03 at small scales, so a bound there must be refused.
+    assert lowest_scale(qc.activation("selu"), 1.03) is None
+
+
+class TestCells:
+    def test_negative_where_the_other_vanishes(self):
+        def plane(c, x, y):
+            zero = arb(0)
+            return Quadratic(arb(c), arb(x), arb(y), zero, zero, zero)
+
+        assert negative_at_zeros(plane(-2, 1, 0), plane(0, 1, 0))
+        assert negative_at_zeros(plane(5, 0, 0), plane(2, 1, 0))
+        # x - 1/2 is not negative everywhere, but it is where x + y / 8 = 0.
+        assert negative_at_zeros(plane(-0.5, 1, 0), plane(0, 1, 0.125))
+        assert not negative_at_zeros(plane(0.5, 1, 0), plane(0, 1, 0.125))
+        assert not negative_at_zeros(plane(0, 1, 0), plane(0, 0, 1))
+
+    def test_a_part_of_the_box(self):
+        proof = certify_infeasible("softplus", psi=SELU_PSI, scale=(1.5, 1.7), shift=(-0.5, 0))
+        assert isinstance(proof, InfeasibilityProof)
+        assert proof.proved
+        assert proof.cells > 0
+        low, high = proof.enclosure[0]
+        assert low == 1
+        assert 1.43 < float(high) < SELU_PSI
+        assert "input_scale in [1.5, 1.7]" in proof.statement
+        assert proof.to_dict()["proved"] is True
+
+    def test_a_false_bound_is_not_proved(self):
+        """C'(1) reaches 1.35 in this box where Q'(1) = 1."""
+        solution = solve(qc.activation("softplus"), 1.35).transform
+        a, b = solution.input_scale, solution.input_shift
+        box = region(qc.activation("softplus"), (0.99 * a, 1.01 * a), (b - 0.01, b + 0.01))
+        with ctx.workprec(110), pytest.raises(NumericalError):
+            box.search(arb(1.34), 60, below=True)
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("options", "match"),
+        [
+            ({}, "one of psi and kappa"),
+            ({"psi": 1.5, "kappa": 0.3}, "one of psi and kappa"),
+            ({"psi": 1.0}, "above 1"),
+            ({"kappa": -1.0}, "above 0"),
+            ({"psi": 1.1}, "there is a solution"),
+        ],
+    )
+    def test_arguments(self, options, match):
+        with pytest.raises(ArgumentError, match=match):
+            certify_infeasible("softplus", **options)
+
+    def test_no_proof_known(self):
+        with pytest.raises(ActivationError, match="no proof is known"):
+            certify_infeasible("tanh", kappa=0.3)
+        with pytest.raises(ActivationError, match="nothing can be proved about a callable"):
+            certify_infeasible(qc.Activation.from_callable(np.tanh), psi=1.5)
+        with pytest.raises(ActivationError, match="no proof is known that this value"):
+            proof_of(solve, qc.activation("softplus"), 1.6, 1.2)
+        error = Infeasible("x", "rule", "remedy", condition="C'(1)", achievable=())
+        with pytest.raises(ActivationError, match="x: no proof is known"):
+            error.certify()
