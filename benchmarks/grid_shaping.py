@@ -1,8 +1,9 @@
 """Every catalogue activation on chains and residual networks, by DKS and TAT: solved to 1e-12, or infeasible.
 
-    python benchmarks/grid_shaping.py
+    python benchmarks/grid_shaping.py [--prove]
 
-All conditions of every solution are checked with mpmath at 32 digits. The constants depend on an architecture only
+All conditions of every solution are checked with mpmath at 32 digits. With ``--prove`` every target out of reach is
+proved to be (some ten minutes more), or the line says why it is not. The constants depend on an architecture only
 through psi, kappa or (leaky relu) the negative slope, so each distinct one is solved once.
 """
 
@@ -17,8 +18,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import qcmap as qc
 from qcmap.activations import CATALOGUE
 from qcmap.architecture import Architecture
-from qcmap.errors import Infeasible
-from qcmap.numeric import Solution, solve, tat
+from qcmap.errors import Infeasible, QCMapError
+from qcmap.numeric import InfeasibilityProof, Solution, solve, tat
 from qcmap.numeric.shaping._tat import solve_curvature
 from tests import oracles
 from tests.numeric.tailored_oracle import exact
@@ -26,6 +27,8 @@ from tests.oracles import MP, formula_of
 
 ZETAS, TAUS, ETAS = (1.01, 1.1, 1.5, 12.0, 100.0), (0.03, 0.1, 0.3, 1.0, 3.0), (0.5, 0.8, 0.9, 0.95, 0.99)
 LINEAR = ("relu", "leaky_relu", "identity")
+UNPROVED: dict[int, str] = {}
+"""For errors (by id), why there is no proof."""
 
 
 def networks(activation: str) -> dict[str, Architecture]:
@@ -71,8 +74,26 @@ def report(title: str, rows: dict[str, list[tuple[str, float | Infeasible]]]) ->
             line += f"; {len(refused)} infeasible ({kinds})"
             if solved:
                 line += ": " + "; ".join(where for where, _ in refused[:10]) + ("; ..." if refused[10:] else "")
+            if "--prove" in sys.argv:
+                reasons = {UNPROVED[id(error)] for _, error in refused if id(error) in UNPROVED}
+                total["proved"] += (count := sum(id(error) not in UNPROVED for _, error in refused))
+                line += "; ".join(["", f"{count} proved", *sorted(reasons)])
         print(line, flush=True)
     print(f"  in all: {total['solved']} solved, {total['above']} of them above 1e-12, {total['infeasible']} infeasible")
+    if "--prove" in sys.argv:
+        print(f"  {total['proved']} of these are proved to be")
+
+
+def prove(error: Infeasible) -> InfeasibilityProof | None:
+    """The proof of an error, or a note in `UNPROVED`."""
+    try:
+        proof = error.certify()
+    except QCMapError as why:
+        UNPROVED[id(error)] = str(why)
+        return None
+    if not proof.proved:
+        UNPROVED[id(error)] = repr(proof)
+    return proof
 
 
 def by_dks(names: Iterable[str]) -> dict[str, list[tuple[str, float | Infeasible]]]:
@@ -108,6 +129,8 @@ def by_c0(names: Iterable[str]) -> dict[str, list[tuple[str, float | Infeasible]
                     solution = tat(arch, eta=eta).solutions[name]
                 except Infeasible as error:
                     rows[name].append((f"{label}, eta = {eta:g}", error))
+                    if "--prove" in sys.argv:
+                        prove(error)
                     continue
                 value = worst(name, solution)
                 if label.startswith("chain"):
@@ -127,11 +150,16 @@ def _c0(solution: Solution, depth: int):
 
 def _each(name, targets, function) -> list[tuple[str, float | Infeasible]]:
     known: dict[float, float | Infeasible] = {}
-    for value in set(targets.values()):
+    bound = None
+    for value in sorted(set(targets.values())):
         try:
             known[value] = worst(name, function(value))
         except Infeasible as error:
             known[value] = error
+            # A bound on C'(1) serves every larger target.
+            if "--prove" in sys.argv and not (bound is not None and bound.excludes(value)):
+                proof = prove(error)
+                bound = proof if proof is not None and proof.condition == "C'(1)" else None
     return [(label, known[value]) for label, value in targets.items()]
 
 

@@ -36,8 +36,8 @@ from qcmap.architecture import (
 from qcmap.errors import ArchitectureError, ArgumentError
 from qcmap.numeric.maps._arguments import integer
 from qcmap.numeric.maps._network import network_maps
-from qcmap.numeric.maps._walk import Kept
 from qcmap.numeric.maps._shaping import Shaping
+from qcmap.numeric.maps._walk import Kept
 
 Array = NDArray[np.float64]
 

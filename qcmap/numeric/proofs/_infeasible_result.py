@@ -48,7 +48,11 @@ class InfeasibilityProof:
     @property
     def proved(self) -> bool:
         """Whether the target is certainly outside all the intervals."""
-        return all(bool(self.target < low) or bool(self.target > high) for low, high in self.enclosure)
+        return self.excludes(self.target)
+
+    def excludes(self, target: float | arb) -> bool:
+        """Whether another target, with the same ``given`` conditions, is certainly out of reach too."""
+        return all(bool(low > target) or bool(high < target) for low, high in self.enclosure)
 
     @property
     def statement(self) -> str:
