@@ -17,6 +17,7 @@ from qcmap.nn.measuring._places import Places, starts
 from qcmap.nn.measuring._record import Recorder, inputs_of
 from qcmap.nn.measuring._results import Measurement, NodeMeasurement
 from qcmap.nn.measuring._statistics import Departures, Pairs, Values, departures
+from qcmap.nn.shaping import ShapedModel
 from qcmap.nn.tracing import traced
 from qcmap.numeric import NetworkMaps, Shaping, network_maps
 
@@ -90,7 +91,7 @@ def measure(
         For a graph that has no maps, a model that cannot be traced.
     """
     graph = architecture or (None if maps is None else maps.architecture) or getattr(model, "architecture", None)
-    found = None
+    found = model.traced if isinstance(model, ShapedModel) and graph is model.architecture else None
     if graph is None:
         found = traced(model, x)
         graph = found.architecture

@@ -128,7 +128,11 @@ class Recorder:
                         take(node, z)
             return
         if self.traced is not None:
-            _Look(self.traced, lambda node, z: take(node, self.channels_first(node, z, samples)), inputs).run(*given)
+            with modes_restored(self.traced.graph_module):
+                self.traced.graph_module.eval()
+                _Look(self.traced, lambda node, z: take(node, self.channels_first(node, z, samples)), inputs).run(
+                    *given
+                )
             return
         seen: set[str] = set()
 

@@ -10,7 +10,10 @@ import torch
 from torch import fx, nn
 from torch.fx.node import map_arg
 
+from qcmap.architecture import Affine
 from qcmap.nn.shaping._changes import Change, Report
+from qcmap.nn.shaping._sites import site_of
+from qcmap.nn.tracing import Traced
 
 if TYPE_CHECKING:
     from qcmap.architecture import Architecture, Violation
@@ -29,6 +32,7 @@ class Made:
     changes: tuple[Change, ...]
     warnings: tuple[Violation, ...]
     places: Mapping[str, str] = field(repr=False)
+    channel_axes: Mapping[str, int] = field(repr=False)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Made:
         return self
@@ -63,6 +67,17 @@ class ShapedModel(fx.GraphModule):
     def places(self) -> Mapping[str, str]:
         """For each node id of the architecture, the name of the node of ``graph`` whose value it stands for."""
         return self._made.places
+
+    @property
+    def traced(self) -> Traced:
+        """The way from the nodes of the architecture to the model's graph, as `qcmap.nn.traced` gives it."""
+        by_name = {node.name: node for node in self.graph.nodes}
+        places = {name: by_name[place] for name, place in self.places.items()}
+        modules = {name: str(at.target) if at.op == "call_module" else None for name, at in places.items()}
+        reads = {name: (at,) if at.op == "placeholder" else tuple(at.all_input_nodes) for name, at in places.items()}
+        affines = [node.id for node in self.architecture.nodes if isinstance(node.op, Affine)]
+        weights = {name: site_of(self, places[name], name).weight_path for name in affines}
+        return Traced(self.architecture, self, places, reads, modules, weights, self._made.channel_axes)
 
     @property
     def warnings(self) -> tuple[Violation, ...]:

@@ -102,7 +102,10 @@ def shape(
     shaping = solve(draft.architecture)
     places, changes = carried_out(found, draft, shaping, weights, delta=delta, generator=source)
     warnings = (*shaping.warnings, *_fan_in(draft.architecture, delta=delta))
-    made = Made(draft.architecture, shaping, f"{words}: {shaping!r}", (*draft.changes, *changes), warnings, places)
+    axes = {name: axis for name, axis in found.channel_axes.items() if name in places}
+    made = Made(
+        draft.architecture, shaping, f"{words}: {shaping!r}", (*draft.changes, *changes), warnings, places, axes
+    )
     shaped = ShapedModel(found.graph_module, found.graph_module.graph, made)
     shaped.training = model.training
     return shaped

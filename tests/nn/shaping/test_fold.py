@@ -9,6 +9,7 @@ from torch.nn import functional
 
 import qcmap as qc
 import qcmap.nn as qnn
+from models.resnet import resnet_v2, wide_resnet
 from qcmap.errors import ArchitectureError, ArgumentError
 from tests.nn.shaping.nets import Branches, ResNet, mlp
 
@@ -64,6 +65,16 @@ CASES = {
     "resnet, weighted pooling": (ResNet, (2, 3, 32, 32), {"batch_norm": "remove", "pooling": "weighted"}),
     "convolutions": (Convolutions, (2, 3, 17, 15), {"zeta": 1.5}),
     "concatenation": (Joined, (2, 3, 6, 7), {"zeta": 1.2}),
+    "the paper's resnet": (
+        lambda: resnet_v2(50, width=2, activation="swish"),
+        (2, 3, 64, 64),
+        {"batch_norm": "remove", "residual_weight": 0.05**0.5},
+    ),
+    "the paper's wide resnet": (
+        lambda: wide_resnet(16, activation="softplus"),
+        (2, 3, 16, 16),
+        {"batch_norm": "remove"},
+    ),
     "branches": (Branches, (3, 12), {"zeta": 1.2}),
 }
 
