@@ -81,6 +81,10 @@ def _windows(extent, op):
 
 
 def _affine(op, x, width, rng, shared):
+    if op.groups > 1 and op.groups == x.shape[0]:
+        signs = rng.choice([-1.0, 1.0], op.groups)
+        centre = [start + (op.kernel[0] - 1) // 2 for start in _windows(x.shape[1], op)] if op.kernel else slice(None)
+        return signs[:, None, None] * x[:, centre]
     k, extent = x.shape[:2]
     rows = width * (op.channels or 1)
     size = op.kernel[0] if op.kernel else 1
@@ -102,6 +106,14 @@ def _affine(op, x, width, rng, shared):
         read = np.ascontiguousarray(x[:, [location for _, location in seen]]).reshape(k, -1)
         result[:, [at for at, _ in seen]] += math.sqrt(variance) * (weight @ read).reshape(rows, -1, 2)
     return result
+
+
+def _normed(op, x):
+    """Moments over channels, or over groups of channels and all locations."""
+    grouped = x.reshape(op.groups or 1, -1, *x.shape[1:])
+    axes = 1 if op.groups is None else (1, 2)
+    centred = grouped - op.centre * grouped.mean(axis=axes, keepdims=True)
+    return (centred / np.sqrt((centred**2).mean(axis=axes, keepdims=True))).reshape(x.shape)
 
 
 def _pooled(op, x, reduce):
@@ -143,8 +155,7 @@ def sample(arch, inputs, width, seed, *, gates=None):
         elif isinstance(op, Gate):
             found[node.id] = gates[op.name] * values[0]
         elif isinstance(op, LayerNorm):
-            centred = values[0] - values[0].mean(axis=0)
-            found[node.id] = centred / np.sqrt((centred**2).mean(axis=0))
+            found[node.id] = _normed(op, values[0])
         elif isinstance(op, BatchNorm):
             # The pair of inputs is the batch.
             centred = values[0] - values[0].mean(axis=2, keepdims=True)
@@ -268,6 +279,8 @@ def _formula(node, values, inputs, gates):
         return by[:, None] * x
     if isinstance(op, LayerNorm):
         a, b, m, first, second = x
+        if not op.centre:
+            return np.stack([a / a, b / b, m / np.sqrt(a * b), first / np.sqrt(a), second / np.sqrt(b)])
         product = (m - first * second) / np.sqrt((a - first**2) * (b - second**2))
         return np.stack([np.ones_like(a), np.ones_like(a), product, 0 * a, 0 * a])
     if isinstance(op, (MeanPool, MaxPool)) and op.kernel:

@@ -29,7 +29,7 @@ from qcmap.architecture._ops import (
 )
 from qcmap.architecture._rewrite import Change, Rewrite
 from qcmap.architecture._rules import RULES, Rule, Violation, check, refuse_without_maps
-from qcmap.architecture._sources import raw_maps
+from qcmap.architecture._sources import is_depthwise, raw_maps
 from qcmap.architecture._values import Locations, is_symbolic
 
 __all__ = [
@@ -64,6 +64,7 @@ __all__ = [
     "Weight",
     "WeightedMeanPool",
     "check",
+    "is_depthwise",
     "is_symbolic",
     "load",
     "raw_maps",

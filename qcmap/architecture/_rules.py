@@ -29,6 +29,9 @@ from qcmap.architecture._sources import Facts, raw_maps
 from qcmap.architecture._values import is_symbolic
 from qcmap.errors import ActivationError, ArchitectureError
 
+WIDE = 8
+"""The least number of channels in a group of a group normalization: its error is 0.2/8 at most (docs/norms.md)."""
+
 
 @dataclass(frozen=True)
 class Violation:
@@ -99,10 +102,41 @@ def _follows_activation(facts: Facts, node: Node) -> str | None:
 
 
 def _mean_unknown(facts: Facts, node: Node) -> str | None:
+    assert isinstance(node.op, LayerNorm)
     origin = facts.raw[node.inputs[0]]
-    if origin is None or not isinstance(facts.arch[origin].op, Input):
+    if not node.op.centre or origin is None or not isinstance(facts.arch[origin].op, Input):
         return None
     return f"it reads the input {origin!r}, whose channel mean is not known (DKS, section 19.2)"
+
+
+def _in_group(facts: Facts, node: Node) -> int | None:
+    """The channels in a group of a grouped layer; None if it has one group or is not known."""
+    groups, channels = getattr(node.op, "groups", None), facts.arch.channels[node.inputs[0]]
+    return channels // groups if isinstance(channels, int) and groups is not None else None
+
+
+def _narrow_norm(facts: Facts, node: Node) -> str | None:
+    width = _in_group(facts, node)
+    if width is None or width >= WIDE:
+        return None
+    return f"moments of groups of {width} channels stay random at any width (docs/norms.md; DKS, section 19.2)"
+
+
+def _group_norm(facts: Facts, node: Node) -> str | None:
+    assert isinstance(node.op, LayerNorm)
+    if node.op.groups is None:
+        return None
+    return "it takes moments over locations too, so equal q values make it a layer norm (DKS, section 19.2)"
+
+
+def _narrow_layer(facts: Facts, node: Node) -> str | None:
+    assert isinstance(node.op, Affine)
+    width = _in_group(facts, node)
+    if node.op.groups == 1 or width is None or not 1 < width < WIDE:
+        return None
+    return (
+        f"each output mixes {width} channels of its group, so it is Gaussian to order 1/{width} only (DKS, section 5.1)"
+    )
 
 
 @lru_cache(maxsize=256)
@@ -173,6 +207,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule("known-activation", Nonlinear, _unknown_activation, "give a name of the catalogue or an Activation"),
     Rule("known-channel-mean", LayerNorm, _mean_unknown, "put an affine layer before it"),
+    Rule("wide-groups", LayerNorm, _narrow_norm, f"use groups of at least {WIDE} channels, or a layer norm"),
     Rule("independent-parameters", Affine, _dependent_parameters, "give it parameters of its own"),
     Rule("delta-initialization", Affine, _spread_filter, "use init='delta'"),
     Rule("unit-variance", Affine, _other_variance, "use weight_variance=1 and bias_variance=0"),
@@ -202,13 +237,17 @@ RULES: tuple[Rule, ...] = (
         "keep it early and small, or replace it by a convolution", "warning",
     ),
     Rule(
+        "group-norm-heuristic", LayerNorm, _group_norm, "use a layer norm over the channels of each location", "warning"
+    ),
+    Rule("narrow-groups", Affine, _narrow_layer, f"use groups of at least {WIDE} channels", "warning"),
+    Rule(
         "mean-pool-heuristic", MeanPool, _always("mean pooling is treated as the identity map (DKS, section 20.1)"),
         "use weighted mean pooling", "warning",
     ),
 )  # fmt: skip
 
 
-_MAPS_NEED = frozenset({"independent-branches", "delta-initialization", "consecutive-activations"})
+_MAPS_NEED = frozenset({"independent-branches", "delta-initialization", "consecutive-activations", "wide-groups"})
 
 
 def refuse_without_maps(arch: Architecture) -> None:

@@ -5,7 +5,18 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from qcmap.architecture._node import Algebra, Node
-from qcmap.architecture._ops import OPS, Affine, Channels, Concat, Input, MaxPool, MeanPool, Pool, WeightedMeanPool
+from qcmap.architecture._ops import (
+    OPS,
+    Affine,
+    Channels,
+    Concat,
+    Input,
+    MaxPool,
+    MeanPool,
+    Multiply,
+    Pool,
+    WeightedMeanPool,
+)
 from qcmap.errors import ArchitectureError
 
 Projection: TypeAlias = tuple[range, ...]
@@ -25,7 +36,7 @@ def _same_channels(node: Node, values: list[Channels | None]) -> Channels | None
 
 
 def _own_channels(node: Node, values: list[Channels | None]) -> Channels | None:
-    assert isinstance(node.op, (Affine, Input))
+    assert isinstance(node.op, Input)
     return node.op.channels
 
 
@@ -34,12 +45,22 @@ def _concat_channels(node: Node, values: list[Channels | None]) -> Channels | No
     return sum(known[1:], known[0]) if len(known) == len(values) else None
 
 
+def _affine_channels(node: Node, values: list[Channels | None]) -> Channels | None:
+    assert isinstance(node.op, Affine)
+    (before,) = values
+    if isinstance(before, int) and before % node.op.groups:
+        raise ArchitectureError(
+            node.id, f"{before} channels do not fall into {node.op.groups} equal groups", "use groups that divide them"
+        )
+    return node.op.channels
+
+
 CHANNELS: Algebra[Channels | None] = Algebra(
     "channel count",
     {
         **dict.fromkeys(OPS.values(), _same_channels),
         Input: _own_channels,
-        Affine: _own_channels,
+        Affine: _affine_channels,
         Concat: _concat_channels,
     },
 )
@@ -73,6 +94,12 @@ def _same_locations(node: Node, values: list[Projection | None]) -> Projection |
     return known[0] if known else None
 
 
+def _broadcast_locations(node: Node, values: list[Projection | None]) -> Projection | None:
+    """Of a product, whose factors may be the same for all locations."""
+    known = [value for value in values if value is not None and extent(value)]
+    return _same_locations(node, [*known] or values)
+
+
 def _one_location(node: Node, values: list[Projection | None]) -> Projection | None:
     return ()
 
@@ -86,5 +113,6 @@ LOCATIONS: Algebra[Projection | None] = Algebra(
         MaxPool: _window_locations,
         MeanPool: _window_locations,
         WeightedMeanPool: _one_location,
+        Multiply: _broadcast_locations,
     },
 )

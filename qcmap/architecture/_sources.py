@@ -30,8 +30,20 @@ def _joined(node: Node, values: list[IntSet]) -> IntSet:
     return result
 
 
+def is_depthwise(arch: Architecture, node: Node) -> bool:
+    """Whether an affine layer has one input channel in each group, so that it only changes signs (see `Affine`).
+
+    Groups of an unknown number of channels are taken to be such.
+    """
+    op = node.op
+    return isinstance(op, Affine) and op.groups > 1 and arch.channels[node.inputs[0]] in (None, op.groups)
+
+
 def raw_maps(arch: Architecture) -> dict[str, str | None]:
-    """For each node, a raw node (no output of an affine layer) that it is a linear function of, or None."""
+    """For each node, a raw node (no output of an affine layer) that it is a linear function of, or None.
+
+    A depthwise convolution changes signs, so it makes nothing Gaussian that was not, and counts for no affine layer.
+    """
 
     def passed(node: Node, values: list[str | None]) -> str | None:
         return next((value for value in values if value is not None), None)
@@ -39,7 +51,7 @@ def raw_maps(arch: Architecture) -> dict[str, str | None]:
     rules = {
         **dict.fromkeys(OPS.values(), passed),
         **dict.fromkeys(RAW, lambda node, values: node.id),
-        Affine: lambda node, values: None,
+        Affine: lambda node, values: passed(node, values) if is_depthwise(arch, node) else None,
     }
     return arch.fold(Algebra("raw maps", rules))
 
@@ -71,7 +83,7 @@ class Facts:
         rules = {
             **dict.fromkeys(OPS.values(), _joined),
             **dict.fromkeys(RAW, lambda node, values: None),
-            Affine: lambda node, values: self._key[node.id],
+            Affine: lambda node, values: values[0] if is_depthwise(self.arch, node) else self._key[node.id],
         }
         return self.arch.fold(Algebra("affine sources", rules))
 

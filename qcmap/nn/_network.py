@@ -161,7 +161,10 @@ def _scale(node: Node, values: list[Tensor]) -> Tensor:
 
 
 def _layer_norm(node: Node, values: list[Tensor]) -> Tensor:
-    return nn.functional.layer_norm(values[0], values[0].shape[1:], eps=0.0)
+    assert isinstance(node.op, LayerNorm)
+    grouped = values[0].unflatten(1, (node.op.groups or 1, -1))
+    norm = nn.functional.layer_norm if node.op.centre else nn.functional.rms_norm
+    return norm(grouped, grouped.shape[2:], eps=0.0).flatten(1)
 
 
 _FUNCTIONS: dict[type, Callable[[Node, list[Tensor]], Tensor]] = {

@@ -179,7 +179,11 @@ class SymbolicMaps:
         return Pair(v.c, a**2 * v.q1, a**2 * v.q2, *(None if mean is None else a * mean for mean in v[3:]))
 
     def _layer_norm(self, node: Node, values: list[Pair]) -> Pair:
+        assert isinstance(node.op, LayerNorm)
         (v,), one, zero = values, sympy.Integer(1), sympy.Integer(0)
+        if not node.op.centre:
+            roots = (sympy.sqrt(v.q1), sympy.sqrt(v.q2))
+            return Pair(v.c, one, one, *(None if m is None else m / r for m, r in zip(v[3:], roots, strict=True)))
         if v.mean1 is None or v.mean2 is None:
             if self.uniform:
                 return v

@@ -111,7 +111,7 @@ class Factors:
             ratio = exact(op.weight_variance) * exact(q_value(self.q, node.inputs[0]))
             return mean_polynomial([(ratio / exact(q_value(self.q, node.id)), ONE)])
         refuse_unmapped(node)
-        if isinstance(op, LayerNorm) and self.q is not None and self._raw[node.inputs[0]] is not None:
+        if isinstance(op, LayerNorm) and op.centre and self.q is not None and self._raw[node.inputs[0]] is not None:
             raise ArchitectureError(
                 node.id, "its input has a channel mean, so its slope is not 1 and q values do not tell it",
                 "use symbolic.c_derivative(arch, c=1)",

@@ -25,6 +25,7 @@ from qcmap.architecture import (
     Nonlinear,
     Scale,
     Sum,
+    is_depthwise,
 )
 from qcmap.errors import ArchitectureError, NumericalError
 from qcmap.symbolic._local import Expr, readable, uniform_c
@@ -86,6 +87,7 @@ def tangent_kernel(
             if first != node.id:
                 what = f"it shares the parameters {node.op.parameters!r} with {first!r}, so the kernel has cross terms"
                 raise ArchitectureError(node.id, what, "give each layer parameters of its own")
+        refuse_kernel(arch, node)
     end = arch.index[only_output(arch, target)]
     maps = SymbolicMaps(arch, c, q1, q2, uniform=uniform, stepwise=stepwise)
     rates = _backward(maps, end)
@@ -95,6 +97,17 @@ def tangent_kernel(
         if isinstance(node.op, Affine) and rate != 0
     }
     return TangentKernel(terms, tuple(maps.definitions))
+
+
+def refuse_kernel(arch: Architecture, node: Node) -> None:
+    """Raise `ArchitectureError` for a depthwise convolution: its kernel is no product of forward and backward values.
+
+    The one weight of a channel meets that channel's forward and backward value only, which depend on each other.
+    """
+    if is_depthwise(arch, node):
+        raise ArchitectureError(
+            node.id, "the tangent kernel of a depthwise convolution has no formula", "take it out, or use groups=1"
+        )
 
 
 def c_derivative(
@@ -200,9 +213,12 @@ def _scale(maps: SymbolicMaps, node: Node, inputs: list[Pair]) -> list[Expr]:
 
 
 def _layer_norm(maps: SymbolicMaps, node: Node, inputs: list[Pair]) -> list[Expr]:
+    assert isinstance(node.op, LayerNorm)
     (v,) = inputs
     if maps.uniform:
         return [sympy.Integer(1)]
+    if not node.op.centre:
+        return [1 / middle(v.q1, v.q2)]
     assert v.mean1 is not None, node  # else the walk forward has raised
     assert v.mean2 is not None, node
     return [1 / middle(v.q1 - v.mean1**2, v.q2 - v.mean2**2)]

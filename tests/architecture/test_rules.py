@@ -158,6 +158,30 @@ CASES = [
         lambda b, x: b.activation(b.affine(b.activation(b.affine(x, 1), "relu"), 1), "relu", name="y"), "y", "fuse",
     ),
     Case(
+        "affine-before-activation", "through a depthwise convolution",
+        lambda b, x: b.activation(b.affine(b.activation(b.affine(x, 9), "relu"), 9, groups=9), "relu", name="y"),
+        lambda b, x: b.activation(b.affine(b.activation(b.affine(x, 9), "relu"), 9), "relu", name="y"),
+        "y", "put an affine layer before it",
+    ),
+    Case(
+        "independent-branches", "one through a depthwise convolution",
+        lambda b, x: (h := b.affine(x, 9)) and b.sum([h, b.affine(h, 9, groups=9)], name="y"),
+        lambda b, x: (h := b.affine(x, 9)) and b.sum([h, b.affine(h, 9)], name="y"), "y", "parameters of its own",
+    ),
+    Case(
+        "wide-groups", "", lambda b, x: b.layer_norm(b.affine(x, 14), groups=2, name="y"),
+        lambda b, x: b.layer_norm(b.affine(x, 14), name="y"), "y", "at least 8 channels",
+        also=("group-norm-heuristic",),
+    ),
+    Case(
+        "group-norm-heuristic", "", lambda b, x: b.layer_norm(b.affine(x, 16), groups=2, name="y"),
+        lambda b, x: b.layer_norm(b.affine(x, 16), name="y"), "y", "each location", severity="warning",
+    ),
+    Case(
+        "narrow-groups", "", lambda b, x: b.affine(b.affine(x, 4), 4, groups=2, name="y"),
+        lambda b, x: b.affine(b.affine(x, 4), 4, name="y"), "y", "at least 8 channels", severity="warning",
+    ),
+    Case(
         "known-activation", "", lambda b, x: b.activation(b.affine(x, 1), "thanh", name="y"),
         lambda b, x: b.activation(b.affine(x, 1), "tanh", name="y"), "y", "a name of the catalogue",
     ),

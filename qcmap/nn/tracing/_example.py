@@ -15,7 +15,7 @@ from qcmap.errors import TraceError
 if TYPE_CHECKING:
     from torch._subclasses.fake_tensor import FakeTensorMode
 
-BATCH = 1009
+BATCH = 31
 """The batch size that stands for any: a prime that no other size is a multiple of by accident."""
 
 

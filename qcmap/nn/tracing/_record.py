@@ -9,6 +9,7 @@ symbol: what is computed from it stays in the graph, and a forward that needs it
 from __future__ import annotations
 
 import copy
+import inspect
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from torch.overrides import TorchFunctionMode
 
 from qcmap.errors import TraceError
 from qcmap.nn.tracing._example import Example, symbolic
-from qcmap.nn.tracing._written import as_written, has_tensor, is_leaf, plain_name, storage
+from qcmap.nn.tracing._written import DROPOUTS, as_written, has_tensor, is_leaf, plain_name, storage
 
 
 @dataclass
@@ -30,7 +31,7 @@ class Recording:
 
     ``graph_module`` computes what the model's forward does in eval mode, from the arguments of the example; ``owners``
     gives for each node the path of the module whose forward made it, and the path of each call of a module that it was
-    made in, in ``calls``, with a number that tells calls apart.
+    made in, in ``calls``, with a number that tells calls apart. ``fixed``: whether it holds for one batch size only.
     """
 
     graph_module: fx.GraphModule
@@ -38,16 +39,25 @@ class Recording:
     calls: dict[fx.Node, tuple[tuple[str, int], ...]]
     inputs: dict[fx.Node, str]
     outputs: list[tuple[str | None, fx.Node]]
+    fixed: bool
+
+    def refuse_fixed(self) -> None:
+        """Raise `TraceError` if the forward used the value of the batch size."""
+        if self.fixed:
+            raise TraceError(
+                type(self.graph_module).__name__, "its forward needs the batch size as a number, so its graph would "
+                "hold for one size", "take sizes from x.shape, use -1 in view, loop over no examples",
+            )  # fmt: skip
 
 
-def record(model: nn.Module, example_input: Any, leaves: tuple[type[nn.Module], ...] = ()) -> Recording:
+def record(model: nn.Module, example_input: Any, leaves: tuple[type[nn.Module], ...]) -> Recording:
     """Run a copy of the model and write it down; ``leaves`` are one call each, as modules of torch.nn are.
 
     Raises
     ------
     TraceError
-        For a model that cannot be copied or run on tensors without data, a forward whose course depends on values or on
-        the batch size, or a call that is not visible.
+        For a model that cannot be copied or run on tensors without data, a forward whose course depends on values, or a
+        call that is not visible.
     """
     if not isinstance(model, nn.Module):
         raise TraceError("model", f"it is no torch module, but {type(model).__name__}", "give an nn.Module")
@@ -68,12 +78,9 @@ def record(model: nn.Module, example_input: Any, leaves: tuple[type[nn.Module], 
     recorder.batch = batch
     with recorder.listening(), torch.no_grad(), mode, recorder:
         output = recorder.run(example, arguments)
-    if not batch.node.expr.is_Symbol or batch.node.shape_env.replacements.get(batch.node.expr) is not None:
-        raise TraceError(
-            type(model).__name__, "its forward needs the batch size as a number, so its graph would hold for one size",
-            "write it for any batch size: sizes from x.shape, -1 in view, no loop over examples",
-        )  # fmt: skip
-    return recorder.finished(output, type(model).__name__)
+    symbol = batch.node.expr
+    fixed = not symbol.is_Symbol or batch.node.shape_env.replacements.get(symbol) is not None
+    return recorder.finished(output, type(model).__name__, fixed=fixed)
 
 
 @dataclass
@@ -173,6 +180,8 @@ class _Recorder(TorchFunctionMode):
         kwargs = kwargs or {}
         if self.quiet:
             return func(*args, **kwargs)
+        if func in DROPOUTS:
+            return self._dropout(func, args, kwargs)
         result = func(*args, **kwargs)
         if not has_tensor(result):
             if getattr(func, "__name__", "") == "__setitem__":
@@ -183,6 +192,19 @@ class _Recorder(TorchFunctionMode):
         call, in_place = as_written(func, args, kwargs)
         self.write((call[0], call[1], self.lift(call[2]), self.lift(call[3])), result, in_place)
         return result
+
+    def _dropout(self, func: Any, args: tuple, kwargs: dict) -> Tensor:
+        """Write a function of dropout down as a module, which follows the mode as the model's forward made it do."""
+        bound = inspect.signature(func).bind(*args, **kwargs)
+        bound.apply_defaults()
+        x, asked = bound.arguments["input"], bound.arguments["training"]
+        if asked:
+            raise self.error(plain_name(func), "it is random in eval mode too", "give it training=self.training")
+        owner = self.root.get_submodule(self.path)
+        name = f"_{func.__name__}{sum(key.startswith('_') for key in owner._modules)}"
+        owner.add_module(name, DROPOUTS[func](bound.arguments["p"]).eval())
+        self.write(("call_module", f"{self.path}.{name}".lstrip("."), (self.lift(x),), {}), x, in_place=False)
+        return x
 
     # --- Writing -----------------------------------------------------------------------------------------------------
 
@@ -295,7 +317,7 @@ class _Recorder(TorchFunctionMode):
 
     # --- The result --------------------------------------------------------------------------------------------------
 
-    def finished(self, output: Any, name: str) -> Recording:
+    def finished(self, output: Any, name: str, *, fixed: bool) -> Recording:
         """The recording, with what no output depends on taken out."""
         found: list[tuple[str | None, fx.Node]] = []
         self.graph.output(self._output(output, found, None))
@@ -312,6 +334,7 @@ class _Recorder(TorchFunctionMode):
             {node: call for node, call in self.calls.items() if node in kept},
             self.inputs,
             found,
+            fixed,
         )
 
     def _output(self, value: Any, found: list[tuple[str | None, fx.Node]], key: str | None) -> Any:

@@ -95,6 +95,7 @@ def traced(model: nn.Module, example_input: Any) -> Traced:
     recording = record(model, example_input, tuple(MODULES))
     translator = Translator(recording, RULES, MODULES)
     outputs = translator.run()
+    recording.refuse_fixed()
     drafts = _needed([feature.draft for _, feature in outputs])
     names = _named(drafts, recording, single=len(translator.inputs) == 1)
     weights = {names[d]: d.weight for d in drafts if d.weight is not None}
@@ -163,8 +164,8 @@ def _named(drafts: list[Draft], recording: Recording, *, single: bool) -> dict[D
     found: dict[Draft, str] = {}
     taken: set[str] = set()
     for draft in drafts:
-        if draft.place.op == "placeholder":
-            name = "input" if single else recording.inputs[draft.place]
+        if not draft.inputs:
+            name = "input" if single else recording.inputs.get(draft.place, draft.module or draft.name)
         elif draft.module is not None:
             name = draft.module
         else:

@@ -256,7 +256,10 @@ def _constant(call: Call) -> Value:
     """What a call on constants gives."""
     if not isinstance(call.node.meta["val"], Tensor):
         return tuple(Constant(call.node, ()) for _ in call.node.meta["val"])
-    first = call.constants[0] if len(call.constants) == 1 else None
+    given = call.constants
+    if call.name == "embedding":
+        given = [constant for constant in given if constant.parameter is not None]
+    first = given[0] if len(given) == 1 else None
     moved = first is not None and call.name in REARRANGED
     return Constant(call.node, call.shape, None, first.sources if first is not None and moved else None)
 

@@ -28,6 +28,16 @@ _OPERATORS: Mapping[str, tuple[Callable[..., Any], bool]] = {
 """Tensor's special methods as functions of `operator`, and whether the operands are swapped."""
 
 
+DROPOUTS: Mapping[Any, Callable[[float], nn.Module]] = {
+    nn.functional.dropout: nn.Dropout,
+    nn.functional.dropout1d: nn.Dropout1d,
+    nn.functional.dropout2d: nn.Dropout2d,
+    nn.functional.dropout3d: nn.Dropout3d,
+    nn.functional.alpha_dropout: nn.AlphaDropout,
+    nn.functional.feature_alpha_dropout: nn.FeatureAlphaDropout,
+}
+
+
 def is_leaf(module: nn.Module, leaves: tuple[type[nn.Module], ...]) -> bool:
     """Whether a call of the module is one call in the graph: its forward is one of torch.nn, containers apart."""
     home = getattr(type(module).forward, "__module__", "")

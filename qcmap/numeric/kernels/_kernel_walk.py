@@ -18,6 +18,7 @@ from qcmap.numeric.maps._shaping import Shaping
 from qcmap.numeric.maps._transform import Transform
 from qcmap.numeric.maps._walk import State, Walk
 from qcmap.symbolic import mean_weights
+from qcmap.symbolic._tangent import refuse_kernel
 
 Array = NDArray[np.float64]
 
@@ -159,6 +160,8 @@ class KernelWalk:
             return [float(op.factor) ** 2]
         if isinstance(op, LayerNorm):
             (v,) = inputs
+            if not op.centre:
+                return [1 / np.sqrt(v.q1 * v.q2)]
             assert v.mean1 is not None, node  # else the walk forward has raised
             assert v.mean2 is not None, node
             return [1 / np.sqrt((v.q1 - v.mean1**2) * (v.q2 - v.mean2**2))]
@@ -225,6 +228,7 @@ def _below(arch: Architecture, end: int) -> list[int]:
 def _refuse_shared(arch: Architecture, below: Iterable[int]) -> None:
     owners: dict[str, str] = {}
     for node in (arch.nodes[v] for v in below):
+        refuse_kernel(arch, node)
         if isinstance(node.op, Affine) and node.op.parameters is not None:
             first = owners.setdefault(node.op.parameters, node.id)
             if first != node.id:

@@ -178,7 +178,12 @@ class Walk:
         return _finite(node, State(v.jet, a * a * v.q1, a * a * v.q2, *scaled))
 
     def _layer_norm(self, node: Node, values: list[State]) -> State:
+        assert isinstance(node.op, LayerNorm)
         (v,) = values
+        zero, one = np.zeros(()), np.ones(())
+        if not node.op.centre:
+            means = (None if m is None else m / np.sqrt(q) for m, q in ((v.mean1, v.q1), (v.mean2, v.q2)))
+            return State(v.jet, one, one, None if v.rate is None else zero, *means)
         if v.mean1 is None or v.mean2 is None:
             raise ArchitectureError(
                 node.id,
@@ -191,7 +196,6 @@ class Walk:
             )
         norm = _middle(v.q1 - v.mean1**2, v.q2 - v.mean2**2)
         jet = _linear(values, [_middle(v.q1, v.q2) / norm], -v.mean1 * v.mean2 / norm)
-        zero, one = np.zeros(()), np.ones(())
         return State(jet, one, one, None if v.rate is None else zero, zero, zero)
 
 

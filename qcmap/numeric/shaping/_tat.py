@@ -136,6 +136,10 @@ def tat(arch: Architecture, *, tau: float | None = None, eta: float | None = Non
     return Shaping(arch, "tat", {name: solutions[name] for name in activations}, tau=tau, eta=eta)
 
 
+def _centred(node: Node) -> bool:
+    return isinstance(node.op, LayerNorm) and node.op.centre
+
+
 def _refuse_norms_of_means(arch: Architecture) -> None:
     """Raise `ArchitectureError` for a layer norm of what has a nonzero channel mean under tailored transformations.
 
@@ -153,11 +157,11 @@ def _refuse_norms_of_means(arch: Architecture) -> None:
         **dict.fromkeys(OPS.values(), passed),
         Nonlinear: lambda node, values: node.id,
         Affine: lambda node, values: None,
-        LayerNorm: lambda node, values: None,
+        LayerNorm: lambda node, values: None if _centred(node) else values[0],
     }
     means = arch.fold(Algebra("nonzero channel means", rules))
     for node in arch.nodes:
-        origin = means[node.inputs[0]] if isinstance(node.op, LayerNorm) else None
+        origin = means[node.inputs[0]] if _centred(node) else None
         if origin is not None:
             raise ArchitectureError(
                 node.id,

@@ -1,0 +1,210 @@
+"""Sums, concatenations, norms, pools, views, inputs and outputs; what is refused, and the names of nodes."""
+
+import pytest
+import torch
+from torch import nn
+
+import qcmap as qc
+import qcmap.nn as qnn
+from models import MLP
+from qcmap.architecture import (
+    Affine,
+    BatchNorm,
+    Concat,
+    Input,
+    LayerNorm,
+    MaxPool,
+    MeanPool,
+    Multiply,
+    Nonlinear,
+    Scale,
+    Sum,
+    WeightedMeanPool,
+)
+from qcmap.errors import TraceError
+from tests.nn.tracing.test_spellings import Between, agrees, between, ops_of
+
+F = nn.functional
+
+
+def other(self, h):
+    return self.other(h)
+
+
+SUMS = {
+    "operator": (lambda self, h: self.other(h) + h, [Sum((1.0, 1.0))]),
+    "method": (lambda self, h: self.other(h).add(h, alpha=0.5), [Sum((1.0, 0.5))]),
+    "in place": (lambda self, h: self.other(h).add_(h), [Sum((1.0, 1.0))]),
+    "function": (lambda self, h: torch.add(self.other(h), h, alpha=2), [Sum((1.0, 2.0))]),
+    "difference": (lambda self, h: self.other(h) - h, [Sum((1.0, -1.0))]),
+    "sum of a list": (lambda self, h: sum([self.other(h), h]), [Sum((1.0, 1.0))]),
+    "scaled": (lambda self, h: 0.6 * self.other(h) + h / 1.25, [Scale(0.6), Scale(0.8), Sum((1.0, 1.0))]),
+    "concatenation": (lambda self, h: torch.cat([self.other(h), h], 1)[:, :, :], [Concat()]),
+    "negation": (lambda self, h: self.other(h) + -h, [Scale(-1.0), Sum((1.0, 1.0))]),
+    "product": (lambda self, h: self.other(h) * h, [Multiply()]),
+    "gate": (lambda self, h: h * self.other(h).mean((2, 3), keepdim=True), [MeanPool(), Multiply()]),
+}
+
+
+@pytest.mark.parametrize(("function", "expected"), SUMS.values(), ids=SUMS)
+def test_sums(function, expected):
+    model = Between(function, other=nn.Conv2d(8, 8, 3, padding=1))
+    if Concat() in expected:
+        model.last = nn.Conv2d(16, 8, 1)
+    found = ops_of(agrees(model, torch.randn(2, 3, 8, 8)).architecture)
+    assert found == [Affine(8, (3, 3)), *expected]
+
+
+LAYERS = {
+    "linear, channels last": (lambda self, h: self.m(h.permute(0, 2, 3, 1)).permute(0, 3, 1, 2), nn.Linear(8, 8),
+                              [Affine(8)]),
+    "linear over tokens": (
+        lambda self, h: self.m(h.flatten(2).transpose(1, 2)).transpose(1, 2).reshape(h.shape[0], 8, 8, 8),
+        nn.Linear(8, 8), [Affine(8)],
+    ),
+    "depthwise": (lambda self, h: self.m(h), nn.Conv2d(8, 8, 7, padding=3, groups=8), [Affine(8, (7, 7), groups=8)]),
+    "dilated": (lambda self, h: self.m(h), nn.Conv2d(8, 8, 3, padding="same", dilation=2),
+                [Affine(8, (3, 3), dilation=2)]),
+    "rectangular": (lambda self, h: self.m(h), nn.Conv2d(8, 8, (1, 7), padding=(0, 3)), [Affine(8, (1, 7))]),
+    "patches": (lambda self, h: self.m(h), nn.Conv2d(8, 8, 2, 2), [Affine(8, (2, 2), 2, 0)]),
+    "layer norm": (lambda self, h: self.m(h.permute(0, 2, 3, 1)).permute(0, 3, 1, 2), nn.LayerNorm(8), [LayerNorm()]),
+    "rms norm": (lambda self, h: self.m(h.movedim(1, -1)).movedim(-1, 1), nn.RMSNorm(8), [LayerNorm(centre=False)]),
+    "layer norm of the map": (lambda self, h: self.m(h), nn.LayerNorm((8, 8, 8)), [LayerNorm(groups=1)]),
+    "group norm": (lambda self, h: self.m(h), nn.GroupNorm(2, 8), [LayerNorm(groups=2)]),
+    "batch norm": (lambda self, h: self.m(h), nn.BatchNorm2d(8), [BatchNorm()]),
+    "max pool": (lambda self, h: self.m(h), nn.MaxPool2d(3, 2, 1), [MaxPool((3, 3), 2, 1)]),
+    "mean pool": (lambda self, h: self.m(h), nn.AvgPool2d(2), [MeanPool((2, 2))]),
+    "adaptive": (lambda self, h: self.m(h), nn.AdaptiveAvgPool2d(4), [MeanPool((2, 2))]),
+    "global": (lambda self, h: self.m(h), nn.AdaptiveAvgPool2d(1), [MeanPool()]),
+    "mean": (lambda self, h: self.m(h).mean(dim=[-2, -1], keepdim=True), nn.Identity(), [MeanPool()]),
+    "weighted": (lambda self, h: self.m(h), qnn.WeightedMeanPool((8, 8), keepdim=True), [WeightedMeanPool()]),
+    "plain activation": (lambda self, h: self.m(h), qnn.PlainActivation(qc.activation("elu", alpha=2.0)),
+                         [Nonlinear(qc.activation("elu", alpha=2.0))]),
+    "dropout": (lambda self, h: F.dropout2d(F.dropout(self.m(h), 0.2, self.training), 0.1, self.training),
+                nn.Tanh(), [Nonlinear("tanh")]),
+    "channel shuffle": (lambda self, h: self.m(h.unflatten(1, (2, 4)).transpose(1, 2).flatten(1, 2)),
+                        nn.Tanh(), [Nonlinear("tanh")]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("function", "layer", "expected"), LAYERS.values(), ids=LAYERS)
+def test_layers(function, layer, expected):
+    assert ops_of(between(function, m=layer).architecture) == expected
+
+
+REFUSED = {
+    "softmax": (lambda self, h: h.softmax(1), "no-multiplication"),
+    "attention": (lambda self, h: F.scaled_dot_product_attention(h, h, h), "attention"),
+    "product of matrices": (lambda self, h: h @ h, "no-multiplication"),
+    "a part": (lambda self, h: h[:, :, ::2], "part of a feature map"),
+    "halves": (lambda self, h: torch.cat(h.chunk(2, 1)[::-1], 1), "part of a feature map"),
+    "instance norm": (lambda self, h: F.instance_norm(h), "single channels"),
+    "transposed": (lambda self, h: h.transpose(2, 3) + h, "different axes"),
+    "mean over channels": (lambda self, h: h.mean(1, keepdim=True) + h, "reduces the batch, the channels"),
+    "constants by channel": (lambda self, h: h * torch.arange(8.0).reshape(-1, 1, 1), "entries differ"),
+    "a constant": (lambda self, h: h + 3, "constant other than zero"),
+    "by values": (lambda self, h: h if h.sum() > 0 else -h, "does not run on tensors without data"),
+    "by examples": (lambda self, h: torch.stack([row * 2 for row in h]), "batch size as a number"),
+    "writing": (lambda self, h: h.__setitem__((slice(None), 0), 0) or h, "writes into a tensor"),
+    "views in place": (lambda self, h: h.view(-1, 8, 64).relu_().view_as(h) + h, "view was changed in place"),
+    "tokens mixed": (lambda self, h: F.linear(h, self.first.weight[:, :, 0, 0].T @ torch.zeros(8, 8)), "computed"),
+    "reflection": (lambda self, h: F.pad(h, (1, 1)), "stand for none"),
+    "unknown": (lambda self, h: torch.nan_to_num(h), "no rule for"),
+}
+
+
+@pytest.mark.parametrize(("function", "words"), REFUSED.values(), ids=REFUSED)
+def test_refusals_name_module_and_call(function, words):
+    class Outer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = Between(function)
+
+        def forward(self, x):
+            return self.inner(x)
+
+    with pytest.raises(TraceError, match=words) as caught:
+        qnn.trace(Outer(), torch.randn(2, 3, 8, 8))
+    assert caught.value.subject.startswith(("inner", "Outer"))
+
+
+def test_mlp_traces_to_the_zoo():
+    model = MLP(16, 8, 5, 3, activation="tanh")
+    assert qnn.trace(model, torch.randn(4, 16)).nodes == qc.zoo.mlp(
+        5, 8, "tanh", in_channels=16, out_channels=3
+    ).nodes  # fmt: skip
+
+
+class Silu(nn.Module):
+    def forward(self, x):
+        return x * torch.sigmoid(x)
+
+
+class Many(nn.Module):
+    """Several inputs and outputs, a module called twice, weights shared by two modules, an inner module of one node."""
+
+    def __init__(self):
+        super().__init__()
+        self.shared, self.tied, self.act = nn.Linear(6, 6), nn.Linear(6, 6), Silu()
+        self.tied.weight = self.shared.weight
+        self.free, self.shift = nn.Parameter(torch.randn(6, 6)), nn.Parameter(torch.zeros(6))
+
+    def forward(self, left, right, scale=None):
+        a, b = self.act(self.shared(left)), self.shared(right)
+        joint = torch.cat([self.tied(a) + self.shift, F.linear(b.tanh(), self.free)], 1)
+        return {"joint": joint, "side": b, "none": scale}
+
+
+def test_several_inputs_and_outputs_and_shared_parameters():
+    traced = qnn.traced(Many(), {"left": torch.randn(3, 6), "right": torch.randn(3, 6)})
+    arch = traced.architecture
+    assert arch.inputs == ("left", "right")
+    assert arch.outputs == ("joint", "side")
+    assert arch["act"].op == Nonlinear("swish")
+    names = [arch[name].op.parameters for name in ("shared", "shared_2", "tied", "linear")]
+    assert names == ["shared.weight"] * 3 + [None]
+    assert traced.weights["linear"] == "free"
+    assert traced.biases == ("shift",)
+    assert set(traced.graph_module(torch.randn(2, 6), torch.randn(2, 6))) == {"joint", "side"}
+
+
+def test_the_model_is_left_untouched():
+    model = Between(lambda self, h: self.norm(h), norm=nn.BatchNorm2d(8)).train()
+    calls = []
+    model.first.register_forward_hook(lambda *_: calls.append(1))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    state = torch.get_rng_state()
+    traced = qnn.traced(model, torch.randn(2, 3, 8, 8, generator=torch.Generator()))
+    assert model.training
+    assert not calls
+    assert len(model.first._forward_hooks) == 1
+    assert torch.equal(state, torch.get_rng_state())
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert "forward" not in model.first.__dict__
+    assert set(traced.places) == set(traced.modules) == {node.id for node in traced.architecture.nodes}
+
+
+def test_dropout_as_a_function_follows_the_mode():
+    traced = between(lambda self, h: F.dropout(h, 0.5, self.training))
+    x = torch.randn(1, 3, 8, 8)
+    assert not torch.equal(traced.graph_module.train()(x), traced.graph_module(x))
+    assert torch.equal(traced.graph_module.eval()(x), traced.graph_module(x))
+
+
+def test_flattened_maps():
+    class Head(nn.Module):
+        def __init__(self, pooled):
+            super().__init__()
+            self.conv, self.fc = nn.Conv2d(3, 4, 3, padding=1), nn.Linear(4 if pooled else 100, 2)
+            self.pool = nn.AdaptiveAvgPool2d(1) if pooled else nn.Identity()
+
+        def forward(self, x):
+            return self.fc(self.pool(self.conv(x)).flatten(1))
+
+    x = torch.randn(2, 3, 5, 5)
+    assert agrees(Head(pooled=True), x).architecture["fc"].op == Affine(2)
+    arch = agrees(Head(pooled=False), x).architecture
+    assert arch["fc"].op == Affine(2, (5, 5), 1, 0, init="fan_in")
+    assert {v.rule for v in qc.check(arch)} == {"delta-initialization"}
+    flat = agrees(nn.Sequential(nn.Flatten(), nn.Linear(75, 2)), x).architecture
+    assert flat["input"].op == Input(75)
