@@ -102,9 +102,9 @@ class RandomModel(nn.Module):
 
     def _piece(self):
         after = getattr(self, "bent", False)
-        kinds = [self._layer, self._residual, self._concatenated, self._norm, self._pool, self._scale,
-                 self._transparent, *([] if after else [self._activation])]  # fmt: skip
+        kinds = [self._layer, self._residual, self._concatenated, self._norm, self._pool, self._transparent]
+        # Activations in a row, and multiples of written-out ones, may fuse, so they are left out.
+        kinds += [] if after else [self._activation, self._scale]
         kind = self.random.choice(kinds)
-        # Activations in a row are left out: written-out ones fuse.
-        self.bent = kind == self._activation or (after and kind in (self._scale, self._transparent))
+        self.bent = kind == self._activation or (after and kind == self._transparent)
         return kind()

@@ -104,7 +104,7 @@ REFUSED = {
     "constants by channel": (lambda self, h: h * torch.arange(8.0).reshape(-1, 1, 1), "entries differ"),
     "a constant": (lambda self, h: h + 3, "constant other than zero"),
     "by values": (lambda self, h: h if h.sum() > 0 else -h, "does not run on tensors without data"),
-    "by examples": (lambda self, h: torch.stack([row * 2 for row in h]), "batch size as a number"),
+    "by examples": (lambda self, h: h.reshape(int(h.shape[0]), 8, 8, 8), "batch size as a number"),
     "writing": (lambda self, h: h.__setitem__((slice(None), 0), 0) or h, "writes into a tensor"),
     "views in place": (lambda self, h: h.view(-1, 8, 64).relu_().view_as(h) + h, "view was changed in place"),
     "tokens mixed": (lambda self, h: F.linear(h, self.first.weight[:, :, 0, 0].T @ torch.zeros(8, 8)), "computed"),
