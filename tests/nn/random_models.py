@@ -1,5 +1,6 @@
 """Random torch models assembled from pieces in many spellings, which say themselves what graph they are."""
 
+import copy
 import random
 from collections import Counter
 
@@ -58,6 +59,10 @@ class RandomModel(nn.Module):
         self.pieces.append(module)
         return module
 
+    def _own(self, call):
+        """A module becomes a part of the model, so that it follows its mode."""
+        return self._kept(copy.deepcopy(call)) if isinstance(call, nn.Module) else call
+
     def _layer(self):
         conv = self._kept(self._conv(self.width))
         if self.random.random() < 0.5:
@@ -66,7 +71,7 @@ class RandomModel(nn.Module):
 
     def _activation(self):
         self.expected["activation"] += 1
-        return self.random.choice(ACTIVATIONS)
+        return self._own(self.random.choice(ACTIVATIONS))
 
     def _residual(self):
         act, layer, add = self._activation(), self._layer(), self.random.choice(SUMS)
@@ -98,7 +103,7 @@ class RandomModel(nn.Module):
         return self.random.choice((lambda h: 2 * h, lambda h: h / 3, torch.neg))
 
     def _transparent(self):
-        return self.random.choice(TRANSPARENT)
+        return self._own(self.random.choice(TRANSPARENT))
 
     def _piece(self):
         after = getattr(self, "bent", False)

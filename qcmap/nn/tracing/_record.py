@@ -117,8 +117,6 @@ class _Recorder(TorchFunctionMode):
         """The error for a call in the module whose forward runs."""
         return TraceError(f"{self.path}.{what}" if self.path else what, rule, remedy)
 
-    # --- Running -----------------------------------------------------------------------------------------------------
-
     def run(self, example: Example, arguments: Mapping[str, Tensor]) -> Any:
         """The output of the root's forward."""
         try:
@@ -205,8 +203,6 @@ class _Recorder(TorchFunctionMode):
         owner.add_module(name, DROPOUTS[func](bound.arguments["p"]).eval())
         self.write(("call_module", f"{self.path}.{name}".lstrip("."), (self.lift(x),), {}), x, in_place=False)
         return x
-
-    # --- Writing -----------------------------------------------------------------------------------------------------
 
     def placeholder(self, name: str, value: Tensor) -> None:
         """An argument of the forward."""
@@ -314,8 +310,6 @@ class _Recorder(TorchFunctionMode):
                 raise self.error("batch", f"it computes {expr} of the batch size", "use + * // % only")
             self.sizes[expr] = node
         return self.sizes[expr]
-
-    # --- The result --------------------------------------------------------------------------------------------------
 
     def finished(self, output: Any, name: str, *, fixed: bool) -> Recording:
         """The recording, with what no output depends on taken out."""
