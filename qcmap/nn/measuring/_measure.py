@@ -23,6 +23,8 @@ from qcmap.numeric import NetworkMaps, Shaping, network_maps
 
 _FEW = 8
 
+_BATCHED = torch.nn.modules.batchnorm._BatchNorm
+
 
 def measure(
     model: nn.Module,
@@ -116,8 +118,12 @@ def measure(
         spread = scatter(seen, predicted, few, networks=networks, weights=weights, shaping=shaping, random=random)
         # Weights may have been rounded to float32 once, whatever their dtype is now.
         rounding = 4 * max(torch.finfo(z.dtype).eps for z in (*inputs.values(), torch.empty(0, dtype=torch.float32)))
+        # A norm with epsilon e makes q values q/(q + e), where maps have 1; an allowance for q values down to 0.1.
+        epsilons = (getattr(module, "eps", 0.0) for module in model.modules() if not isinstance(module, _BATCHED))
+        allowance = 10 * max((float(e) for e in epsilons if isinstance(e, float)), default=0.0)
         for k, node in enumerate(graph.nodes, start=1):
-            errors[node.id] = Departures(*np.hypot(spread[node.id], rounding * math.sqrt(k)).tolist())
+            rounded = math.hypot(rounding * math.sqrt(k), allowance)
+            errors[node.id] = Departures(*np.hypot(spread[node.id], rounded).tolist())
     count = len(drawn[0])
     rows = tuple(
         _row(node, _first(seen.values[node.id], count), _first(predicted[node.id], count), errors.get(node.id))
