@@ -45,6 +45,8 @@ _PLAIN = {
     "GRU": "lstm", "RNN": "lstm", "Bilinear": "bilinear", "Fold": "fold", "Unfold": "unfold",
     "Hardshrink": "hardshrink", "EmbeddingBag": "embedding_bag", "CosineSimilarity": "cosine_similarity",
 }  # fmt: skip
+OWN: tuple[type[nn.Module], ...] = tuple(_own.MODULES)
+"""The modules of this package, each one call."""
 MODULES: Mapping[type[nn.Module], str] = {
     **{getattr(nn, name): word for name, word in _PLAIN.items() if hasattr(nn, name)},
     **{

@@ -13,7 +13,7 @@ from qcmap.architecture import Affine, Architecture, Node, Op, Output
 from qcmap.nn.tracing._axes import BATCH, CHANNEL, in_order
 from qcmap.nn.tracing._feature import Draft, Feature
 from qcmap.nn.tracing._record import Recording, record
-from qcmap.nn.tracing._rules import MODULES, RULES
+from qcmap.nn.tracing._rules import MODULES, OWN, RULES
 from qcmap.nn.tracing._translate import Translator, sizes
 
 
@@ -92,7 +92,7 @@ def traced(model: nn.Module, example_input: Any) -> Traced:
     ArchitectureError
         For maps that do not fit together.
     """
-    recording = record(model, example_input, tuple(MODULES))
+    recording = record(model, example_input, OWN)
     translator = Translator(recording, RULES, MODULES)
     outputs = translator.run()
     recording.refuse_fixed()

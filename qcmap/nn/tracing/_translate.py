@@ -94,7 +94,8 @@ class Translator:
         module = None
         if node.op == "call_module":
             module = self.recording.graph_module.get_submodule(str(node.target))
-            name = next((self.modules[t] for t in type(module).__mro__ if t in self.modules), "")
+            same = (t for t in type(module).__mro__ if t in self.modules and t.forward is type(module).forward)
+            name = next((self.modules[t] for t in same), "")
             spelling = type(module).__name__
             if not name and _passes_on(node):
                 name = "identity"
@@ -103,7 +104,7 @@ class Translator:
         args, kwargs = self._argument(node.args), self._argument(node.kwargs)
         call = Call(name, spelling, node, list(args), kwargs, sizes(node), module)
         if not call.features and not self._reads_input(node):
-            return _constant(call)
+            return self._constant(call)
         if name not in self.rules:
             raise self.error(
                 call, f"tracing has no rule for {spelling}",
@@ -115,6 +116,18 @@ class Translator:
             raise
         except QCMapError as error:
             raise self.error(call, error.rule, error.remedy) from error
+
+    def _constant(self, call: Call) -> Value:
+        """What a call on constants gives."""
+        if not isinstance(call.node.meta["val"], Tensor):
+            return tuple(Constant(call.node, ()) for _ in call.node.meta["val"])
+        sources: set[tuple[str, ...] | None] = {constant.sources for constant in call.constants}
+        if call.name == "embedding":
+            # Rows of a table; which ones does not matter.
+            own = self.parameter_name(getattr(call.module, "weight", None))
+            sources = {(own,)} if own else {found for found in sources if found}
+        moved = len(sources) == 1 and call.name in REARRANGED
+        return Constant(call.node, call.shape, None, sources.pop() if moved else None)
 
     def _reads_input(self, node: fx.Node) -> bool:
         return any(self.values.get(source, 0) is None for source in node.all_input_nodes)
@@ -250,18 +263,6 @@ def sizes(node: fx.Node) -> tuple[int, ...]:
     """The sizes of the tensor that a node gives; () if it gives several."""
     val = node.meta["val"]
     return tuple(map(number, val.shape)) if isinstance(val, Tensor) else ()
-
-
-def _constant(call: Call) -> Value:
-    """What a call on constants gives."""
-    if not isinstance(call.node.meta["val"], Tensor):
-        return tuple(Constant(call.node, ()) for _ in call.node.meta["val"])
-    given = call.constants
-    if call.name == "embedding":
-        given = [constant for constant in given if constant.parameter is not None]
-    first = given[0] if len(given) == 1 else None
-    moved = first is not None and call.name in REARRANGED
-    return Constant(call.node, call.shape, None, first.sources if first is not None and moved else None)
 
 
 def _passes_on(node: fx.Node) -> bool:
