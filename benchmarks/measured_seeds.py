@@ -70,7 +70,7 @@ def report(name: str, found: qnn.SeedsMeasurement) -> None:
     )
 
 
-def bottlenecks(images: Tensor, width: int = 128) -> None:
+def bottlenecks(images: Tensor, width: int = 256) -> None:
     """50 layers; the graph is traced, and shaped for all its activations."""
     weight = 0.05**0.5
     arch = qnn.trace(Bottlenecks(width, 0, None, weight), images)
