@@ -1,0 +1,140 @@
+"""What an experiment is: settings by size, a run that gives numbers, findings with a verdict, and a picture."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import qcmap as qc
+from qcmap.errors import ArgumentError, DataError
+from qcmap.plot import save
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SIZES = ("tiny", "small", "paper")
+"""``tiny`` is for tests and shows nothing; ``small`` takes minutes on one core."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One statement of the paper, whether it holds in this run, and what was seen."""
+
+    says: str
+    holds: bool
+    seen: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run gives: numbers as plain data, findings, and a function that draws the figure."""
+
+    numbers: Mapping[str, Any]
+    findings: tuple[Finding, ...]
+    draw: Callable[[], Figure]
+
+
+class Cells:
+    """Parts of a long run, kept in a file as they are finished: a run that was broken off goes on where it was.
+
+    A part is known by its settings and qcmap's version; delete the file after a change of the scripts.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path
+        self._known: dict[str, Any] = {}
+        if path is not None and path.exists():
+            try:
+                self._known = json.loads(path.read_text())
+            except ValueError as error:
+                raise DataError(str(path), f"it is no JSON ({error})", "delete it") from error
+
+    def __call__(self, settings: Mapping[str, Any], compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """The result for these settings, computed unless it is known."""
+        key = json.dumps({**settings, "version": qc.__version__}, sort_keys=True)
+        if key not in self._known:
+            self._known[key] = compute()
+            if self.path is not None:
+                _write(self.path, self._known)
+        return self._known[key]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A row of the table of experiments.
+
+    Attributes
+    ----------
+    name
+        As on the command line.
+    reports
+        What the paper reports.
+    sizes
+        Settings, a dataclass, by size.
+    run
+        From settings and finished parts to the result.
+    """
+
+    name: str
+    reports: str
+    sizes: Mapping[str, Any]
+    run: Callable[[Any, Cells], Result]
+
+
+def perform(experiment: Experiment, size: str, output: Path, **changes: Any) -> dict[str, Any]:
+    """Run it, write ``NAME.json`` and ``NAME.png`` into the folder, and return what the JSON says.
+
+    Raises
+    ------
+    ArgumentError
+        For an unknown size, or a change that names no setting.
+    DataError
+        If data that the size needs are not there.
+    """
+    if size not in experiment.sizes:
+        raise ArgumentError("size", f"there is no size {size!r}", f"choose from {', '.join(experiment.sizes)}")
+    settings = experiment.sizes[size]
+    unknown = set(changes) - set(asdict(settings))
+    if unknown:
+        raise ArgumentError(experiment.name, f"it has no setting {', '.join(sorted(unknown))}", "leave it out")
+    settings = type(settings)(**{**asdict(settings), **changes})
+    output.mkdir(parents=True, exist_ok=True)
+    start = time.process_time()
+    result = experiment.run(settings, Cells(output / "cells.json"))
+    report = {
+        "experiment": experiment.name,
+        "reports": experiment.reports,
+        "size": size,
+        "settings": asdict(settings),
+        "versions": {"qcmap": qc.__version__, "numpy": np.__version__, "python": platform.python_version()},
+        "cpu_seconds": round(time.process_time() - start, 1),
+        "findings": [asdict(finding) for finding in result.findings],
+        "verdict": "holds" if all(finding.holds for finding in result.findings) else "fails",
+        "numbers": dict(result.numbers),
+    }
+    _write(output / f"{experiment.name}.json", report)
+    save(result.draw(), output / f"{experiment.name}.png")
+    return report
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    from qcmap._atomic import write_whole
+
+    write_whole(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+
+
+def mean_and_error(values: np.ndarray) -> tuple[float, float]:
+    """The mean over runs and its standard error."""
+    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
+
+
+def shown(mean: float, error: float) -> str:
+    """For people: mean and standard error."""
+    return f"{mean:.3g} +- {error:.1g}"

@@ -1,0 +1,149 @@
+"""Fig. 4: the routing network from decoupled and from random weights, against the reduced dynamics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import qcmap as qc
+from examples.neural_race.experiment import Cells, Experiment, Finding, Result, mean_and_error, shown
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+HIERARCHY = np.array([[1, 1, 1, 1], [1, 1, 0, 0], [0, 0, 1, 1], *np.eye(4)]) * np.array([6, 4, 4, 3, 3, 3, 3])[:, None]
+"""Outputs [7 features, 4 items] (Fig. 4c): singular values 13.60, 6.40, 3, 3. Inputs are the unit vectors."""
+
+
+def scale(trained_routes: int) -> float:
+    """The figures' loss, a sum over trained routes of means over the 4 x 7 outputs, is this many times the loss (1).
+
+    (1) has half the square, its mean over 4 examples, and the mean over routes. Rates are to be multiplied by it too.
+    """
+    return trained_routes * 2 / HIERARCHY.shape[0]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """M, K, hidden units, gain of the orthogonal random weights, rate in the figure's loss; ``start`` of decoupled ones."""
+
+    domains: int = 7
+    trained: int = 4
+    hidden: int = 64
+    gain: float = 0.2
+    start: float = 0.08
+    rate: float = 0.02
+    steps: int = 400
+    runs: int = 10
+
+
+def run(settings: Settings, cells: Cells) -> Result:
+    """Losses, singular values, similarity and zero-shot errors."""
+    domains, trained = settings.domains, settings.trained
+    network = qc.gated.routing(domains, trained, width=settings.hidden, data=(np.eye(4), HIERARCHY))
+    parts = qc.gated.decouple(network)
+    reduced = qc.gated.reduce(parts)
+    factor, flow = scale(domains * trained), qc.gated.FullFlow(network)
+    rate, steps = settings.rate * factor, settings.steps
+
+    theory = factor * qc.gated.descend(reduced, settings.start, rate, steps).losses
+    path = flow.descend(qc.gated.decoupled_weights(parts, reduced, settings.start, seed=0), rate, steps)
+    decoupled = factor * path.losses
+    exact = float(np.abs(decoupled - theory).max())
+    top = np.linalg.svd(path.weights["hidden1"][-1], compute_uv=False)[0]
+    ratio = top / np.linalg.svd(path.weights["in0"][-1], compute_uv=False)[0]
+
+    losses, estimated, untrained, ratios, alike = [], [], [], [], []
+    for seed in range(settings.runs):
+        weights = qc.gated.random_weights(network, gain=settings.gain, seed=seed)
+        found = qc.gated.project(parts, reduced, weights)
+        path = flow.descend(weights, rate, steps)
+        losses.append(factor * path.losses)
+        estimated.append(factor * qc.gated.descend(reduced, found.start, rate, steps).losses)
+        end = path.at(-1)
+        untrained.append(_untrained(settings, end))
+        alike.append(_similarity(settings, end))
+        outer = np.mean([np.linalg.svd(end[f"in{i}"], compute_uv=False)[0] for i in range(domains)])
+        ratios.append(np.linalg.svd(end["hidden1"], compute_uv=False)[0] / outer)
+    losses, estimated = np.array(losses), np.array(estimated)
+    gap = np.abs(estimated - losses).max(axis=1) / losses[:, 0]
+    late = _half(estimated) / _half(losses) - 1
+    zero = float((HIERARCHY**2).mean())
+    shot, root = np.array(untrained) / zero, float(np.sqrt(domains))
+    at = [step for step in (0, 100, 200, steps) if step <= steps]
+    first = ", ".join(f"{decoupled[step]:.1f}" for step in at)
+    share = mean_and_error(shot)
+    findings = (
+        Finding("from decoupled weights the theory is exact", exact < 1e-8,
+                f"loss {first} at steps {', '.join(map(str, at))}; the theory is off by {exact:.1e} at most"),
+        Finding("from random weights it is close, its start estimated by projection", bool(np.abs(late).max() < 0.1),
+                f"half of the loss is gone within {np.abs(late).max():.1%} of the time; the loss is off by {gap.max():.1%} of its "
+                "first value at most"),
+        Finding("hidden singular values are sqrt M larger", bool(abs(ratio / root - 1) < 0.05),
+                f"top mode, decoupled {ratio:.3f}, random {shown(*mean_and_error(np.array(ratios)))}; sqrt M = {root:.3f}"),
+        Finding("domains have a common representation", bool(np.mean(alike) > 0.9),
+                f"similarity of an item across domains {shown(*mean_and_error(np.array(alike)))}"),
+        Finding("untrained routes are right at once", bool(share[0] < 0.05),
+                f"their error is {shown(*share)} of the targets' mean square"),
+    )  # fmt: skip
+    numbers: dict[str, Any] = {
+        "decoupled": decoupled[at].tolist(), "theory_off": exact, "ratio": float(ratio), "random_ratios": np.array(ratios).tolist(),
+        "half_time_off": late.tolist(), "loss_off": gap.tolist(), "untrained_error": shot.tolist(),
+        "similarity": np.array(alike).tolist(), "steps": at, "random": losses[:, at].tolist(),
+    }  # fmt: skip
+
+    def draw() -> Figure:
+        from qcmap.plot import new_figure
+
+        figure, (left, right) = new_figure(2)
+        left.plot(losses.T, color="tab:red", linewidth=0.7, alpha=0.6)
+        left.plot(estimated.mean(axis=0), color="tab:blue", linestyle=":", label="theory, start estimated")
+        left.plot(decoupled, color="tab:green", linewidth=3, alpha=0.6, label="decoupled weights")
+        left.plot(theory, color="tab:blue", linestyle="--", label="theory")
+        left.plot([], [], color="tab:red", label=f"random weights, {settings.runs} runs")
+        left.set(xlabel="step", ylabel="loss", title="Fig. 4(e): training")
+        left.legend(fontsize="small")
+        h = np.concatenate([end[f"in{i}"] for i in range(domains)], axis=1)
+        right.imshow(h.T @ h)
+        right.set(xlabel="domain, item", ylabel="domain, item", title="Fig. 4(g): similarity, first hidden layer")
+        return figure
+
+    return Result(numbers, findings, draw)
+
+
+def _untrained(settings: Settings, weights: dict[str, np.ndarray]) -> float:
+    """The mean squared error over untrained routes."""
+    domains = settings.domains
+    errors = [
+        ((weights[f"out{(i + k) % domains}"] @ weights["hidden1"] @ weights[f"in{i}"] - HIERARCHY) ** 2).mean()
+        for i in range(domains)
+        for k in range(settings.trained, domains)
+    ]
+    return float(np.mean(errors))
+
+
+def _similarity(settings: Settings, weights: dict[str, np.ndarray]) -> float:
+    return across(np.stack([weights[f"in{i}"].T for i in range(settings.domains)]))
+
+
+def across(h: np.ndarray) -> float:
+    """The mean cosine between representations of one item in two domains, h [domains, items, units]."""
+    unit = h / np.linalg.norm(h, axis=2, keepdims=True)
+    cosines = np.einsum("iau,jau->ij", unit, unit) / h.shape[1]
+    return float(cosines[~np.eye(len(h), dtype=bool)].mean())
+
+
+def _half(losses: np.ndarray) -> np.ndarray:
+    """The step at which each run's loss [runs, steps] is below half of its first value."""
+    return np.argmax(losses < losses[:, :1] / 2, axis=1)
+
+
+ROUTING = Experiment(
+    "fig4",
+    "theory exact from decoupled weights and close from random ones; hidden singular values sqrt M larger; shared "
+    "representation; perfect on untrained routes",
+    {"tiny": Settings(domains=3, trained=2, hidden=16, runs=2), "small": Settings(), "paper": Settings()},
+    run,
+)

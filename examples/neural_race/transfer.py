@@ -1,0 +1,256 @@
+"""Figs. 7-10: routing networks on transformed images, by share of trained routes and by scale of the initial weights."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from examples.neural_race.banks import Bank, cross_entropy, error_rate, mean_over, neighbours
+from examples.neural_race.data import Base, Domains, cifar, digits, mnist, transformed
+from examples.neural_race.experiment import Cells, Experiment, Finding, Result, mean_and_error, shown
+from examples.neural_race.race import curves
+from qcmap.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Rows = dict[float, dict[str, list[float]]]
+"""Trained and untrained test errors of each seed, by share of trained routes or by gain."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One curve of a figure: data and labels; several seeds train side by side.
+
+    ``rate`` is the step in the sum over input domains of the mean cross-entropy of a route, of which ``batch`` random
+    examples are seen. ``slope`` is the negative slope of the hidden layers, 1 for linear ones.
+    """
+
+    inputs: str
+    labels: str = "random"
+    base: str = "digits"
+    domains: int = 10
+    trained: int = 4
+    slope: float = 1.0
+    gain: float = 0.1
+    hidden: int = 64
+    batch: int = 8
+    rate: float = 0.03
+    momentum: float = 0.9
+    steps: int = 600
+    seeds: int = 5
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A figure: panels, numbers K of trained outputs or gains with their rates and steps, and where data are.
+
+    ``transfer`` is the share of trained routes from which on the paper reports transfer, and ``checks`` how often validation
+    examples are looked at.
+    """
+
+    panels: tuple[Panel, ...]
+    trained: tuple[int, ...] = (1, 2, 3, 4, 6, 9)
+    gains: tuple[tuple[float, float, int], ...] = ()
+    transfer: float = 0.4
+    data: str = ""
+    checks: int = 10
+
+
+def cell(panel: Panel, data: str, checks: int) -> dict[str, list[float]]:
+    """Train one bank; test errors of each seed on trained and untrained routes.
+
+    Each seed's network is that of the check (there are ``checks``, evenly spaced) where its validation error on trained
+    routes is least, so neither untrained routes nor test examples choose it.
+    """
+    domains = _domains(panel.base, panel.inputs, panel.labels, panel.domains, data)
+    bank = Bank(
+        panel.domains, domains.channels, panel.hidden, domains.classes, gain=panel.gain, slope=panel.slope,
+        seeds=range(panel.seeds), dtype=torch.float32,
+    )  # fmt: skip
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    bank.to(device)
+    routes = neighbours(panel.domains, panel.trained).to(device)
+    x, labels = (
+        {split: torch.from_numpy(a).to(device) for split, a in arrays.items()}
+        for arrays in (domains.inputs, domains.labels)
+    )
+    generator = torch.Generator().manual_seed(0)
+    each = torch.arange(panel.domains)[None, :, None]
+
+    @torch.no_grad()
+    def errors(split: str) -> torch.Tensor:
+        """[2, seeds]: the errors on trained and untrained routes, in blocks of examples."""
+        total = torch.zeros(2, panel.seeds, dtype=torch.float64, device=device)
+        for rows in torch.split(torch.arange(len(labels[split])), 256):
+            wanted = labels[split][rows].expand(panel.seeds, panel.domains, len(rows), panel.domains)
+            wrong = error_rate(bank(x[split][None, :, rows]), wanted)
+            parts = [mean_over(wrong, routes), mean_over(wrong, ~routes)]
+            total += torch.stack(parts) * len(rows) / len(labels[split])
+        return total
+
+    def loss(_: int) -> torch.Tensor:
+        rows = torch.randint(len(labels["train"]), (panel.seeds, panel.domains, panel.batch), generator=generator)
+        values = cross_entropy(bank(x["train"][each, rows]), labels["train"][rows])
+        return (values * routes).sum(dim=(1, 2)) / panel.trained
+
+    least = torch.full((panel.seeds,), 2.0, dtype=torch.float64, device=device)
+    best = torch.ones(2, panel.seeds, dtype=torch.float64, device=device)
+    optimiser = torch.optim.SGD(bank.weights, lr=panel.rate, momentum=panel.momentum)
+    for _ in range(checks):
+        bank.descend(loss, steps=panel.steps // checks, optimiser=optimiser)
+        held = errors("validation")[0]
+        best, least = torch.where(held < least, errors("test"), best), torch.minimum(held, least)
+    return {"trained": best[0].tolist(), "untrained": best[1].tolist()}
+
+
+@cache
+def _domains(base: str, inputs: str, labels: str, domains: int, data: str) -> Domains:
+    if base == "digits":
+        return transformed(digits(), inputs, labels, domains)
+    if not data:
+        raise ArgumentError("data", f"{base} is read from a local folder", "name it with --data")
+    if base == "mnist":
+        return transformed(mnist(Path(data)), inputs, labels, domains)
+    from examples.neural_race.frozen import frozen_features
+
+    images: Base = cifar(Path(data))
+    return transformed(images, inputs, labels, domains, encode=frozen_features(images))
+
+
+def run(settings: Settings, cells: Cells) -> Result:
+    """All cells of a figure, a finding for each panel."""
+    table: dict[str, Rows] = {}
+    for panel in settings.panels:
+        if settings.gains:
+            variants = {g: replace(panel, gain=g, rate=rate, steps=steps) for g, rate, steps in settings.gains}
+        else:
+            variants = {k / panel.domains: replace(panel, trained=k) for k in settings.trained}
+        table[_name(panel)] = {
+            at: cells({"cell": asdict(p), "checks": settings.checks}, lambda p=p: cell(p, settings.data, settings.checks))
+            for at, p in variants.items()
+        }
+    findings = [
+        found
+        for name, rows in table.items()
+        for found in (by_gain(name, rows) if settings.gains else by_share(name, rows, settings.transfer))
+    ]
+
+    def draw() -> Figure:
+        from qcmap.plot import new_figure
+
+        figure, panels = new_figure(len(table), 3.6)
+        for axes, (name, rows) in zip(panels, table.items(), strict=True):
+            curves(axes, rows)
+            axes.set(xlabel="gain" if settings.gains else "K / M", ylabel="test error", ylim=(0, 1), title=name)
+            axes.title.set_fontsize("small")
+            if settings.gains:
+                axes.set_xscale("log")
+        return figure
+
+    return Result({"error": table}, tuple(findings), draw)
+
+
+def by_share(name: str, rows: Rows, share: float) -> list[Finding]:
+    """Transfer as the paper reports it: from this share on untrained routes are as good as trained ones, at the least not.
+
+    As good: their test error is at most 0.05 larger.
+    """
+    gaps = {at: np.array(row["untrained"]) - np.array(row["trained"]) for at, row in rows.items()}
+    stats = {at: mean_and_error(gap) for at, gap in gaps.items()}
+    first = next((at for at in rows if all(stats[later][0] < 0.05 for later in rows if later >= at)), None)
+    seen = _listed(rows, "{:.0%}")
+    worst = max(float(np.mean(row["trained"])) for row in rows.values())
+    return [
+        Finding(f"{name}: trained routes are learned at every share", worst < 0.2, f"error {worst:.3f} at most"),
+        Finding(f"{name}: untrained routes are as good from {share:.0%} on, and not at the least share",
+                first is not None and min(rows) < first <= share,
+                ("never" if first is None else f"from {first:.0%} on") + f"; error on untrained routes {seen}"),
+    ]  # fmt: skip
+
+
+def by_gain(name: str, rows: Rows) -> list[Finding]:
+    """Transfer from small initial weights alone, where a gain that has learned the trained routes counts."""
+    means = {at: {kind: float(np.mean(values)) for kind, values in row.items()} for at, row in rows.items()}
+    learned = [at for at in rows if means[at]["trained"] < 0.2]
+    gap = {at: means[at]["untrained"] - means[at]["trained"] for at in learned}
+    lost = [f"{at:g}" for at in rows if at not in learned]
+    trained = ", ".join(f"{means[at]['trained']:.3f} ({at:g})" for at in rows)
+    return [
+        Finding(f"{name}: trained routes are learned from every scale", not lost,
+                f"not from gain {', '.join(lost)}: error {trained}" if lost else f"error {trained}"),
+        Finding(f"{name}: of those that learn, only small scales transfer",
+                len(gap) > 1 and gap[min(gap)] < 0.05 and gap[max(gap)] > 0.2,
+                f"error on untrained routes {_listed(rows, 'gain {:g}')}"),
+    ]  # fmt: skip
+
+
+def _listed(rows: Rows, label: str) -> str:
+    return ", ".join(f"{shown(*mean_and_error(np.array(row['untrained'])))} ({label.format(at)})" for at, row in rows.items())
+
+
+def _name(panel: Panel) -> str:
+    kind = {1.0: "linear", 0.0: "ReLU"}.get(panel.slope, f"leaky ReLU {panel.slope:g}")
+    return f"{panel.base} {panel.inputs}, {panel.labels} labels, {kind}"
+
+
+def _panels(**changes: Any) -> tuple[Panel, ...]:
+    return tuple(Panel(inputs, **changes) for inputs in ("rotated", "permuted"))
+
+
+PAPER = Panel("permuted", base="mnist", domains=40, hidden=128, rate=1e-4, steps=1_250_000, seeds=10)
+"""Table 1: 1000 epochs of batches of 8 from 10,000 examples of each domain."""
+CIFAR = replace(PAPER, inputs="rotated", base="cifar", hidden=1024)
+PAPER_SHARES = (1, 4, 8, 12, 16, 20, 28, 36)
+PAPER_GAINS = tuple((gain, 1e-4, PAPER.steps) for gain in (10.0, 1.0, 0.1, 0.01, 0.001, 0.0001))
+TINY = (Panel("rotated", domains=3, hidden=8, steps=20, seeds=2),)
+
+SHARES = Experiment(
+    "fig8",
+    "training accuracy always high; untrained routes as good as trained ones when about 40% are trained (7b, 7c are panels)",
+    {
+        "tiny": Settings(TINY, trained=(1, 2), checks=2),
+        "small": Settings(_panels() + _panels(labels="lexicographic")),
+        "paper": Settings(
+            (CIFAR, replace(PAPER, domains=100), PAPER, replace(PAPER, inputs="rotated"), replace(PAPER, labels="lexicographic")),
+            trained=PAPER_SHARES,
+        ),
+    },
+    run,
+)  # fmt: skip
+LEAKY = Experiment(
+    "fig9",
+    "with leaky ReLU (0.01) untrained routes are as good as trained ones when about 25% are trained",
+    {
+        "tiny": Settings((replace(TINY[0], slope=0.01),), trained=(1, 2), checks=2),
+        "small": Settings(
+            _panels(slope=0.01, gain=0.3, steps=800) + _panels(slope=0.0, gain=0.3, steps=800), trained=(1, 2, 3, 4, 6), transfer=0.3
+        ),
+        "paper": Settings((replace(PAPER, slope=0.01), replace(PAPER, slope=0.01, inputs="rotated")), trained=(1, 4, 8, 10, 12, 16, 20), transfer=0.25
+        ),
+    },
+    run,
+)
+GAINS = Experiment(
+    "fig10",
+    "performance on trained routes reasonably good for all scales; zero-shot generalization at small scales only (7d is a panel)",
+    {
+        "tiny": Settings(TINY, gains=((1.0, 0.01, 20), (0.1, 0.03, 20)), checks=2),
+        "small": Settings(
+            _panels(),
+            gains=(
+                (10.0, 5e-4, 1200), (1.0, 0.01, 600), (0.1, 0.03, 600), (0.01, 0.03, 1600), (1e-3, 0.03, 4000), (1e-4, 0.03, 4000),
+            ),
+        ),
+        "paper": Settings(
+            (replace(PAPER, domains=100, trained=10), replace(PAPER, trained=10), replace(PAPER, trained=10, inputs="rotated")),
+            gains=PAPER_GAINS,
+        ),
+    },
+    run,
+)  # fmt: skip
