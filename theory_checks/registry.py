@@ -59,6 +59,7 @@ MODULES = (
     "nrr_tasks",
     "nrr_routing",
     "nrr_integrals",
+    "nrr_transfer",
 )
 """The modules with checks; each registers its own when it is imported."""
 

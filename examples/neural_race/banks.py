@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import leaky_relu, log_softmax
 
-import qcmap as qc
+from qcmap.errors import ArgumentError, NumericalError
+from qcmap.gated import random_weights, routing
 
 
 class Bank:
@@ -33,16 +34,15 @@ class Bank:
         self, domains: int, channels: int, width: int, classes: int, *, gain: float, seeds: Sequence[int],
         slope: float = 1.0, dtype: torch.dtype = torch.float64,
     ) -> None:  # fmt: skip
-        shape = qc.gated.routing(domains, 1, width=width, data=(np.eye(channels), np.ones((classes, channels))))
-        drawn = [qc.gated.random_weights(shape, gain=gain, seed=seed) for seed in seeds]
+        shape = routing(domains, 1, width=width, data=(np.eye(channels), np.ones((classes, channels))))
+        drawn = [random_weights(shape, gain=gain, seed=seed) for seed in seeds]
 
         def stacked(*edges: str) -> Tensor:
             """[seeds, channels out, channels in] with the rows of all these edges below one another."""
             return torch.tensor(np.stack([np.concatenate([w[e] for e in edges]) for w in drawn]), dtype=dtype)
 
         self.domains, self.classes, self.slope = domains, classes, slope
-        # Input matrices [seeds, M, width, channels], the hidden one [seeds, width, width], outputs [seeds, M * classes,
-        # width].
+        # [seeds, M, width, channels], [seeds, width, width] and [seeds, M * classes, width].
         self.first = stacked(*(f"in{i}" for i in range(domains))).unflatten(1, (domains, width))
         self.hidden = stacked("hidden1")
         self.last = stacked(*(f"out{j}" for j in range(domains)))
@@ -55,7 +55,7 @@ class Bank:
         return self._bend(x @ self.first.mT)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Outputs [seeds, M inputs, examples, M outputs, classes]: every input domain through to every output domain."""
+        """Outputs [seeds, M inputs, examples, M outputs, classes]: each input domain through to each output domain."""
         h = self.represent(x)
         seeds, domains, examples, width = h.shape
         h = self._bend(h.reshape(seeds, domains * examples, width) @ self.hidden.mT)
@@ -70,11 +70,16 @@ class Bank:
             weight.data = weight.data.to(device)
 
     def descend(self, loss: Callable[[int], Tensor], *, steps: int, optimiser: torch.optim.Optimizer) -> None:
-        """Minimise ``loss(step)``, [seeds]: seeds do not see one another, so their sum serves for each."""
+        """Minimise ``loss(step)``, [seeds]: seeds do not see one another, so their sum serves for each.
+
+        Raises `NumericalError` if weights have grown beyond all bounds.
+        """
         for step in range(steps):
             optimiser.zero_grad()
             loss(step).sum().backward()
             optimiser.step()
+        if not all(weight.isfinite().all() for weight in self.weights):
+            raise NumericalError("bank", "descent diverges", "give a smaller rate")
 
 
 def neighbours(domains: int, trained: int) -> Tensor:
@@ -113,6 +118,11 @@ def error_rate(outputs: Tensor, labels: Tensor) -> Tensor:
 
 
 def mean_over(values: Tensor, routes: Tensor) -> Tensor:
-    """For each seed, [seeds], the mean over these routes ([M, M] or [seeds, M, M]) of a quantity [seeds, M, M]."""
+    """For each seed, [seeds], the mean over these routes ([M, M] or [seeds, M, M]) of a quantity [seeds, M, M].
+
+    Raises `ArgumentError` if there are none.
+    """
     routes = routes.expand(values.shape)
+    if not routes.any():
+        raise ArgumentError("routes", "there are none to average over", "train some routes and leave some")
     return (values * routes).sum(dim=(1, 2)) / routes.sum(dim=(1, 2))

@@ -55,7 +55,7 @@ def mnist(folder: Path, examples: int = 10_000) -> Base:
         path = folder / "mnist" / name
         packed = path.with_name(f"{name}.gz")
         if not path.exists() and not packed.exists():
-            raise DataError(str(path), "the file is not there", f"put the official {name}.gz of MNIST into {path.parent}")
+            raise DataError(str(path), "it is not there", f"put the official {name}.gz of MNIST into {path.parent}")
         try:
             raw = path.read_bytes() if path.exists() else gzip.decompress(packed.read_bytes())
         except (OSError, EOFError) as error:
@@ -85,7 +85,7 @@ def cifar(folder: Path, examples: int = 10_000) -> Base:
         path = folder / "cifar-10-batches-bin" / name
         if not path.exists():
             remedy = f"unpack the official cifar-10-binary.tar.gz in {folder}"
-            raise DataError(str(path), "the file is not there", remedy)
+            raise DataError(str(path), "it is not there", remedy)
         raw = np.frombuffer(path.read_bytes(), dtype=np.uint8)
         if len(raw) == 0 or len(raw) % 3073:
             raise DataError(str(path), "it is no CIFAR-10 batch of 3073-byte records", "unpack it anew")
@@ -98,11 +98,15 @@ def cifar(folder: Path, examples: int = 10_000) -> Base:
 
 
 def _official(train: tuple[NDArray[np.uint8], ...], test: tuple[NDArray[np.uint8], ...], examples: int) -> Base:
-    """The first examples to train, a fifth as many of the last training examples to validate, the first test examples."""
+    """The first examples to train, the last training examples, a fifth as many, to validate, the first to test."""
     held = max(1, examples // 5)
     if len(train[0]) < examples + held:
         raise DataError("data", f"{len(train[0])} training examples are too few", f"have {examples + held} at least")
-    parts = {"train": (train, slice(examples)), "validation": (train, slice(-held, None)), "test": (test, slice(held * 5))}
+    parts = {
+        "train": (train, slice(examples)),
+        "validation": (train, slice(-held, None)),
+        "test": (test, slice(held * 5)),
+    }
     return Base(
         {split: (source[0][rows] / np.float32(255)).astype(np.float32) for split, (source, rows) in parts.items()},
         {split: source[1][rows].astype(np.int64) for split, (source, rows) in parts.items()},
@@ -142,8 +146,8 @@ def transformed(
     """M input domains (``"rotated"`` or ``"permuted"``) and M output domains (``"random"`` or ``"lexicographic"``).
 
     Rotations are by ``turn * i / M`` degrees (the text's 180; the published code turns by 270). Lexicographic
-    permutations of the classes are the first M in that order, as in the published code: for M = 10 they differ in the last four
-    classes, for M = 40 in the last five. ``encode`` maps transformed images to the features that are used.
+    permutations of the classes are the first M in that order, as in the published code: for M = 10 they differ in the
+    last four classes, for M = 40 in the last five. ``encode`` maps transformed images to the features that are used.
 
     Raises
     ------
@@ -167,7 +171,7 @@ def transformed(
             return flat[:, orders[i]].reshape(images.shape)
         from scipy.ndimage import rotate
 
-        return rotate(images, turn * i / domains, axes=(1, 2), reshape=False, order=1)
+        return np.asarray(rotate(images, turn * i / domains, axes=(1, 2), reshape=False, order=1), dtype=np.float32)
 
     def features(images: Array, i: int) -> Array:
         changed = moved(images, i)

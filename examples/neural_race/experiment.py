@@ -6,7 +6,7 @@ import json
 import platform
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,10 +101,10 @@ def perform(experiment: Experiment, size: str, output: Path, **changes: Any) -> 
     if size not in experiment.sizes:
         raise ArgumentError("size", f"there is no size {size!r}", f"choose from {', '.join(experiment.sizes)}")
     settings = experiment.sizes[size]
-    unknown = set(changes) - set(asdict(settings))
+    unknown = set(changes) - {field.name for field in fields(settings)}
     if unknown:
         raise ArgumentError(experiment.name, f"it has no setting {', '.join(sorted(unknown))}", "leave it out")
-    settings = type(settings)(**{**asdict(settings), **changes})
+    settings = replace(settings, **changes)
     output.mkdir(parents=True, exist_ok=True)
     start = time.process_time()
     result = experiment.run(settings, Cells(output / "cells.json"))

@@ -17,17 +17,18 @@ from models.mlp import MLP
 def frozen_features(base: Base, *, width: int = 512, depth: int = 4, epochs: int = 20) -> Callable[[Array], Array]:
     """Train a shaped softplus MLP of ``models`` on the training images; returns images to features [examples, width].
 
-    The network learns from upright images, and is frozen then. (The paper takes the first two groups of a ResNet-18 that was
-    trained on all of CIFAR-10.)
+    The network learns from upright images, and is frozen then. (The paper takes the first two groups of a ResNet-18
+    that was trained on all of CIFAR-10.)
     """
     images, labels = base.images["train"], base.labels["train"]
     channels, classes = images[0].size, int(labels.max()) + 1
     shaping = qc.dks(qc.zoo.mlp(depth, activation="softplus"), 1.5)
     model = MLP(channels, width, depth, classes, "softplus", shaping)
     mean = images.mean(axis=0)
+    scale = float(np.sqrt(((images - mean) ** 2).mean()))
 
     def tensor(batch: Array) -> Tensor:
-        return qnn.pln(torch.from_numpy(np.ascontiguousarray(batch - mean)).flatten(1))
+        return torch.from_numpy(np.ascontiguousarray((batch - mean) / scale)).flatten(1)
 
     qnn.fit(model, (tensor(images), torch.from_numpy(labels)), epochs=epochs, progress=False)
     body = nn.Sequential(*list(model.children())[:-1]).eval()

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-import qcmap as qc
 from examples.neural_race.banks import Bank, mean_over, neighbours, scattered, squared_error
 from examples.neural_race.experiment import Cells, Experiment, Finding, Result, mean_and_error, shown
 from examples.neural_race.routing import HIERARCHY
+from qcmap.gated import descend, race, reduce, sharing, solve
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,27 +38,29 @@ def schemes(settings: Schemes, cells: Cells) -> Result:
     curves, half, flowing = {}, {}, {}
     steps = round(settings.time / settings.step)
     for shared in settings.shared:
-        reduced = qc.gated.reduce(qc.gated.sharing(settings.domains, shared)).substitute(S=settings.singular, D=1)
-        descent = qc.gated.descend(reduced, settings.start, settings.step, steps)
+        reduced = reduce(sharing(settings.domains, shared)).substitute(S=settings.singular, D=1)
+        descent = descend(reduced, settings.start, settings.step, steps)
         curves[shared] = descent.learned()[:, 0]
         half[shared] = settings.step * int(np.argmax(curves[shared] >= 0.5))
-        flow = qc.gated.solve(reduced, settings.start, [0.0, settings.time])
+        flow = solve(reduced, settings.start, [0.0, settings.time])
         flowing[shared] = float(flow.times_to(0.5)[0])
-    together = qc.gated.reduce(qc.gated.sharing(settings.domains, settings.shared))
-    end = qc.gated.equilibrium(together.substitute(S=settings.singular, D=1), settings.start).values[:, 0]
-    share: dict[int, float] = {}
-    for edges, value in zip(together.quotient.classes, end, strict=True):
-        scheme = int(edges[0].split("_")[1].removeprefix("P"))
-        share[scheme] = share.get(scheme, 1.0) * value / (settings.singular if scheme not in share else 1.0)
+    together = reduce(sharing(settings.domains, settings.shared))
+    contest = race(solve(together.substitute(S=settings.singular, D=1), settings.start, [0.0, settings.time]))
+    members = dict(zip(map(str, together.symbols), together.quotient.classes, strict=True))
+    share = {
+        int(members[variables[0]][0].split("_")[1].removeprefix("P")): float(learned)
+        for variables, learned in zip(contest.schemes, contest.learned[:, -1, 0], strict=True)
+    }
     want = [HALF_TIMES[shared] for shared in settings.shared]
     times = list(half.values())
     findings = (
         Finding("half of the top mode is learned after 34.3, 13.5, 3.9, 1.5 tau for P = 1, 4, 25, 100",
                 bool(np.allclose(times, want, atol=0.051)),
-                ", ".join(f"{t:.2f}" for t in times) + "; without steps " + ", ".join(f"{t:.2f}" for t in flowing.values())),
+                f"{_times(times)}; without steps {_times(flowing.values())}"),
         Finding("the more is shared, the faster", times == sorted(times, reverse=True), "in this order of P"),
-        Finding("in one network the most shared scheme wins", max(share, key=lambda p: share[p]) == max(settings.shared),
-                ", ".join(f"P = {p} learns {value:.2%}" for p, value in share.items())),
+        Finding("in one network the most shared scheme wins",
+                max(share, key=lambda p: share[p]) == max(settings.shared),
+                ", ".join(f"P = {p} learns {share[p]:.2%}" for p in settings.shared)),
     )  # fmt: skip
 
     def draw() -> Figure:
@@ -71,6 +74,10 @@ def schemes(settings: Schemes, cells: Cells) -> Result:
         return figure
 
     return Result({"half_times": half, "flow": flowing, "shares": share}, findings, draw)
+
+
+def _times(values: Iterable[float]) -> str:
+    return ", ".join(f"{value:.2f}" for value in values)
 
 
 @dataclass(frozen=True)
@@ -114,7 +121,8 @@ def transfer(settings: Transfer, cells: Cells) -> Result:
         findings += [
             Finding(f"{layout}: trained routes are learned for every K", worst < 0.05, f"error {worst:.2g} at most"),
             Finding(f"{layout}: untrained routes are learned from 40% on, and not at 20% or below",
-                    all(stats[k, "untrained"][0] < 0.05 for k in many) and all(stats[k, "untrained"][0] > 0.5 for k in few),
+                    all(stats[k, "untrained"][0] < 0.05 for k in many)
+                    and all(stats[k, "untrained"][0] > 0.5 for k in few),
                     f"error {seen}"),
         ]  # fmt: skip
 
@@ -124,7 +132,9 @@ def transfer(settings: Transfer, cells: Cells) -> Result:
         figure, panels = new_figure(2)
         for axes, (layout, rows) in zip(panels, table.items(), strict=True):
             curves(axes, {k / domains: row for k, row in rows.items()})
-            axes.set(xlabel="K / M", ylabel="error / mean square of targets", yscale="log", title=f"Fig. 5(c), {layout}")
+            axes.set(
+                xlabel="K / M", ylabel="error / mean square of targets", yscale="log", title=f"Fig. 5(c), {layout}"
+            )
         return figure
 
     return Result({"error": table}, tuple(findings), draw)
@@ -160,6 +170,10 @@ SCHEMES = Experiment(
 TRANSFER = Experiment(
     "fig5c",
     "shared representations begin to dominate reliably when about 40% of routes are trained",
-    {"tiny": Transfer(domains=4, trained=(1, 3), hidden=16, steps=40, seeds=2), "small": Transfer(), "paper": Transfer()},
+    {
+        "tiny": Transfer(domains=4, trained=(1, 3), hidden=16, steps=40, seeds=2),
+        "small": Transfer(),
+        "paper": Transfer(),
+    },
     transfer,
 )

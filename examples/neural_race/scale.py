@@ -60,7 +60,8 @@ def run(settings: Settings, cells: Cells) -> Result:
     steepest = {gain: int(np.argmax(-np.diff(curve.mean(axis=1)))) for gain, curve in losses.items()}
     findings = (
         Finding("trained routes are learned from every scale", worst < 0.01, f"error {worst:.2g} at most"),
-        Finding("small weights learn in stages, large ones exponentially", steepest[small] > 10 and steepest[large] == 0,
+        Finding("small weights learn in stages, large ones exponentially",
+                steepest[small] > 10 and steepest[large] == 0,
                 f"the loss falls fastest at step {', '.join(f'{k} (gain {g:g})' for g, k in steepest.items())}"),
         Finding("only small weights transfer", untrained[small][0] < 0.05 and untrained[large][0] > 0.5,
                 "error on untrained routes " + _listed(untrained)),
@@ -78,7 +79,8 @@ def run(settings: Settings, cells: Cells) -> Result:
         left.legend(fontsize="small")
         curves(middle, rows)
         middle.set(xlabel="gain", ylabel="error / mean square of targets", title="Fig. 6(b)")
-        right.errorbar(list(similar), [m for m, _ in similar.values()], yerr=[e for _, e in similar.values()], marker=".")
+        mean, error = zip(*similar.values(), strict=True)
+        right.errorbar(list(similar), mean, yerr=error, marker=".")
         right.set(xlabel="gain", ylabel="similarity across domains", ylim=(0, 1), title="Fig. 6(c)")
         return figure
 
@@ -92,6 +94,10 @@ def _listed(stats: dict[float, tuple[float, float]]) -> str:
 SCALE = Experiment(
     "fig6",
     "training error vanishes from every scale; stages and transfer from small weights only",
-    {"tiny": Settings(domains=3, trained=2, hidden=16, gains=(0.5, 2.0), steps=30, seeds=2), "small": Settings(), "paper": Settings()},
+    {
+        "tiny": Settings(domains=3, trained=2, hidden=16, gains=(0.5, 2.0), steps=30, seeds=2),
+        "small": Settings(),
+        "paper": Settings(),
+    },
     run,
 )

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-import qcmap as qc
 from examples.neural_race.experiment import Cells, Experiment, Finding, Result, mean_and_error, shown
+from qcmap.gated import decouple, reduce, xor
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,8 +38,8 @@ class Settings:
 def projected(first: Array, second: Array) -> Array:
     """a0 of each pathway, [runs, 4], from weights [runs, hidden, 2] and [runs, hidden] by projection.
 
-    A unit that is active on x_k adds u^2 to a_k = sum over units of (w . v_k)(y_k w2), where it grows along the direction
-    u = (w . v_k + y_k w2) / 2 of its two weights; the other direction decays. Units with u < 0 learn another example.
+    A unit that is active on x_k adds u^2 to a_k = sum over units of (w . v_k)(y_k w2), where u = (w . v_k + y_k w2) / 2
+    is its part in the direction of both weights that grows; the other decays. Units with u < 0 learn another example.
     """
     along = first @ DIRECTIONS.T
     growing = np.maximum((along + Y * second[..., None]) / 2, 0)
@@ -49,11 +49,12 @@ def projected(first: Array, second: Array) -> Array:
 def settled(first: Array, second: Array) -> Array:
     """The same, following each unit until its gate has settled.
 
-    At first a unit is active on two neighbouring examples a and b, whose targets are 1 and -1. With p = (w . v_a - w .
-    v_b) / sqrt 2, q the sum likewise, and rate s / tau of one pathway, dp/dt = sqrt2 (s/tau) w2 and dw2/dt = sqrt2 (s/tau) p, while q
-    stays: p = P E + R / E, w2 = P E - R / E, with P = (p0 + w2)/2, R = (p0 - w2)/2, E = exp(sqrt2 s t / tau). It leaves one of the
-    two (b if P > 0) when |p| = q, at E = (q + sqrt(q^2 - 4 P R)) / (2 P) for P > 0. From there it learns the other alone, with
-    w . v_a = sqrt2 q, growing at the rate s/tau; taken back to time 0, that is a factor E^(-sqrt2) in a0.
+    At first a unit is active on two neighbouring examples a and b, whose targets are 1 and -1. Put p = (w . v_a -
+    w . v_b) / sqrt 2, q the sum likewise, and r = s / tau, the rate of one pathway. Then dp/dt = sqrt2 r w2,
+    dw2/dt = sqrt2 r p, and q stays: p = P E + R / E and w2 = P E - R / E with E = exp(sqrt2 r t), P and R half the sum
+    and difference of p and w2 at first. The unit leaves one example (b if P > 0) when |p| = q; for P > 0 that is at
+    E = (q + sqrt(q^2 - 4 P R)) / (2 P). From then on it learns the other alone, from w . v_a = sqrt2 q, and a_a grows
+    at the rate 2 r: taken back to time 0, this is a factor exp(-2 r t) = E^(-sqrt2).
     """
     along = first @ DIRECTIONS.T
     active = np.maximum(along, 0)
@@ -88,11 +89,11 @@ def train(first: Array, second: Array, settings: Settings) -> tuple[Array, Array
 
 
 def theory(a0: Array, times: Array) -> Array:
-    """The loss (23) along the logistic curve (21), as qcmap derives it; times in tau, a0 [...] to losses [times, ...]."""
+    """The loss (23) along the logistic curve (21) that qcmap derives; times in tau, a0 [...], losses [times, ...]."""
     import sympy
 
     t, start = sympy.symbols("t a0", positive=True)
-    reduced = qc.gated.reduce(qc.gated.decouple(qc.gated.xor()), balanced=True)
+    reduced = reduce(decouple(xor()), balanced=True)
     (curve,) = reduced.scalar().substitute(S=2**0.5, D=2).explicit(t, start).values()
     a = sympy.lambdify((t, start), curve)(times.reshape(-1, *[1] * a0.ndim), a0)
     return 0.5 - np.sqrt(2) * a + a**2
@@ -117,8 +118,8 @@ def run(settings: Settings, cells: Cells) -> Result:
         Finding(
             f"ReLU networks follow the theory, a0 {name}",
             late < 0.05 and gap < 0.1,
-            f"half of the loss is gone at t = {half}; the theory is off by {late:.2%} of that time at most, and by {gap:.2g} "
-            "in the loss",
+            f"half of the loss is gone at t = {half}; the theory is off by {late:.2%} of that time at most, and by "
+            f"{gap:.2g} in the loss",
         )
         for name, (late, gap) in off.items()
     ]  # fmt: skip

@@ -16,7 +16,7 @@ from theory_checks.cli import main
 from theory_checks.registry import Check, Outcome, Tally
 
 REQUIRED = {f"dks-{number:02d}" for number in (*range(1, 38), *range(39, 58))} | {"npf-09"}
-REQUIRED |= {f"nrr-{number:02d}" for number in range(1, 10)}
+REQUIRED |= {f"nrr-{number:02d}" for number in range(1, 13)}
 
 
 @pytest.mark.parametrize("key", registry.load())

@@ -1,0 +1,254 @@
+"""The experiments of the Neural Race Reduction at tiny size, and the parts they are made of."""
+
+import gzip
+import json
+import struct
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+import qcmap as qc
+from examples.neural_race import banks, data, transfer, xor
+from examples.neural_race.__main__ import main
+from examples.neural_race.experiment import Cells
+from examples.neural_race.routing import HIERARCHY, across, scale
+from examples.neural_race.table import EXPERIMENTS
+from qcmap.errors import ArgumentError, DataError, NumericalError
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+MUST_HOLD = {
+    "fig3": ("ReLU networks follow the theory, a0 projected", "ReLU networks follow the theory, a0 gates settled"),
+    "fig4": ("from decoupled weights the theory is exact", "hidden singular values are sqrt M larger"),
+    "fig5b": (
+        "half of the top mode is learned after 34.3, 13.5, 3.9, 1.5 tau for P = 1, 4, 25, 100",
+        "the more is shared, the faster",
+        "in one network the most shared scheme wins",
+    ),
+}
+"""What is true at the tiny size as well."""
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_figure_writes_numbers_and_picture(name, tmp_path):
+    result = CliRunner().invoke(main, [name, "--size", "tiny", "--output", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    report = json.loads((tmp_path / f"{name}.json").read_text())
+    assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert report["settings"]
+    assert report["numbers"]
+    holds = {finding["says"]: finding["holds"] for finding in report["findings"]}
+    assert report["verdict"] == ("holds" if all(holds.values()) else "fails")
+    assert f"{name} ({report['cpu_seconds']} s): {report['verdict']}" in result.output
+    assert all(holds[says] for says in MUST_HOLD.get(name, ()))
+
+
+def test_bank_is_the_routing_network():
+    """Loss and gradient agree with the flow of the library, which autograd and path sums confirm elsewhere."""
+    bank = banks.Bank(3, 4, 8, 7, gain=0.9, seeds=(5, 6))
+    routes = banks.neighbours(3, 2)
+    x = torch.eye(4, dtype=torch.float64).expand(1, 3, 4, 4)
+    losses = (banks.squared_error(bank(x), torch.tensor(HIERARCHY.T)) * routes).sum(dim=(1, 2))
+    losses.sum().backward()
+    network = qc.gated.routing(3, 2, width=8, data=(np.eye(4), HIERARCHY))
+    for k, seed in enumerate((5, 6)):
+        weights = qc.gated.random_weights(network, gain=0.9, seed=seed)
+        loss, gradient = qc.gated.FullFlow(network).gradient(weights)
+        assert losses[k].item() == pytest.approx(scale(6) * loss, rel=1e-13)
+        assert bank.hidden.grad[k].numpy() == pytest.approx(scale(6) * gradient["hidden1"], rel=1e-11, abs=1e-12)
+        assert bank.first.grad[k, 1].numpy() == pytest.approx(scale(6) * gradient["in1"], rel=1e-11, abs=1e-12)
+        assert bank.last.grad[k, 14:].numpy() == pytest.approx(scale(6) * gradient["out2"], rel=1e-11, abs=1e-12)
+    bent = banks.Bank(3, 4, 8, 7, gain=0.9, seeds=(5,), slope=0.0)
+    h = torch.relu(torch.relu(x[0, 0] @ bent.first[0, 0].mT) @ bent.hidden[0].mT)
+    assert torch.allclose(bent(x)[0, 0, :, 2], h @ bent.last[0, 14:].mT, atol=1e-14)
+
+
+def test_descent_that_diverges_is_refused():
+    bank = banks.Bank(2, 4, 4, 7, gain=1.0, seeds=(0,))
+    x, targets = torch.eye(4, dtype=torch.float64).expand(1, 2, 4, 4), torch.tensor(HIERARCHY.T)
+    optimiser = torch.optim.SGD(bank.weights, lr=100.0)
+    with pytest.raises(NumericalError, match="smaller rate"):
+        bank.descend(lambda _: banks.squared_error(bank(x), targets).sum(dim=(1, 2)), steps=20, optimiser=optimiser)
+
+
+def test_routes():
+    routes = banks.neighbours(5, 2)
+    assert routes.nonzero().tolist() == [[0, 0], [0, 1], [1, 1], [1, 2], [2, 2], [2, 3], [3, 3], [3, 4], [4, 0], [4, 4]]
+    for seed in range(5):
+        scattered = banks.scattered(7, 3, seed)
+        assert scattered.sum(dim=0).tolist() == scattered.sum(dim=1).tolist() == [3] * 7
+    values = torch.arange(25.0).reshape(1, 5, 5)
+    assert banks.mean_over(values, routes).item() == values[0][routes].mean().item()
+    with pytest.raises(ArgumentError, match="none"):
+        banks.mean_over(values, ~banks.neighbours(5, 5))
+
+
+def test_gates_that_settle_give_the_start_of_the_pathway():
+    """Each unit's weights integrated through the switch of its gate while outputs are far below targets.
+
+    Small steps: a unit slides along the edge of the half-plane where it is active.
+    """
+    random = np.random.default_rng(3)
+    first, second = random.standard_normal((1, 40, 2)), random.standard_normal((1, 40))
+    rate, end = np.sqrt(2) / 4, 12.0
+
+    def flow(state):
+        w, v = state[:80].reshape(40, 2), state[80:]
+        active = w @ xor.X.T > 0
+        pull = (active * xor.Y) @ xor.X / 4
+        return np.concatenate([(v[:, None] * pull).ravel(), (pull * w).sum(axis=1)])
+
+    state, step = np.concatenate([first.ravel(), second.ravel()]), 0.002
+    for _ in range(round(end / step)):
+        state = state + step * flow(state)
+    hidden = np.maximum(state[:80].reshape(40, 2) @ xor.X.T, 0)
+    product = xor.Y * (state[80:] @ hidden) / np.sqrt(2)
+    found = product * (1 + rate * step) ** (-2 * round(end / step))
+    assert xor.settled(first, second)[0] == pytest.approx(found, rel=5e-3)
+    assert np.abs(xor.projected(first, second)[0] / found - 1).max() > 0.1
+
+
+def test_theory_is_equation_21():
+    times, a0 = np.linspace(0, 30, 7), np.array([1e-4, 0.01])
+    s, d = np.sqrt(2) / 4, 0.5
+    a = (s / d) / (1 - (1 - s / (d * a0)) * np.exp(-2 * s * times[:, None]))
+    assert xor.theory(a0, times) == pytest.approx(0.5 - np.sqrt(2) * a + a**2, rel=1e-12)
+
+
+def test_similarity_across_domains():
+    h = np.zeros((2, 3, 5))
+    h[0, range(3), range(3)] = 2.0
+    h[1, range(3), range(3)] = 3.0
+    assert across(h) == pytest.approx(1)
+    h[1] = np.roll(h[1], 1, axis=0)
+    assert across(h) == pytest.approx(0)
+
+
+def test_verdicts_can_fail():
+    def rows(**untrained):
+        return {float(at[1:]) / 10: {"trained": [0.05, 0.06], "untrained": [e, e]} for at, e in untrained.items()}
+
+    assert all(found.holds for found in transfer.by_share("x", rows(k1=0.9, k4=0.07, k9=0.06), 0.4))
+    assert not transfer.by_share("x", rows(k1=0.9, k4=0.3, k9=0.06), 0.4)[1].holds
+    assert not transfer.by_share("x", rows(k1=0.06, k4=0.06, k9=0.06), 0.4)[1].holds
+    assert not transfer.by_share("x", rows(k1=0.9, k4=0.07, k9=0.3), 0.4)[1].holds
+    assert all(found.holds for found in transfer.by_gain("x", rows(k1=0.06, k100=0.8)))
+    assert not transfer.by_gain("x", rows(k1=0.3, k100=0.8))[1].holds
+    lost = {**rows(k100=0.8), 0.1: {"trained": [0.9, 0.9], "untrained": [0.9, 0.9]}}
+    assert [found.holds for found in transfer.by_gain("x", lost)] == [False, False]
+
+
+def test_domains_are_transformed_images():
+    base = data.digits()
+    assert [len(base.labels[split]) for split in data.SPLITS] == [1078, 360, 359]
+    permuted = data.transformed(base, "permuted", "lexicographic", 10)
+    assert (permuted.count, permuted.channels, permuted.classes) == (10, 64, 10)
+    raw = base.images["test"].reshape(-1, 64) - base.images["train"].reshape(-1, 64).mean(axis=0)
+    assert np.sort(permuted.inputs["test"][3], axis=1) == pytest.approx(np.sort(raw, axis=1), abs=1e-6)
+    moved = permuted.labels["test"]
+    assert (moved[:, 0] == base.labels["test"]).all()
+    assert (moved[base.labels["test"] < 6] == base.labels["test"][base.labels["test"] < 6, None]).all()
+    assert (moved != base.labels["test"][:, None]).any()
+    turned = data.transformed(base, "rotated", "random", 2)
+    quarter = np.stack([np.rot90(image[..., 0]).ravel() for image in base.images["test"]])
+    centre = np.stack([np.rot90(image[..., 0]).ravel() for image in base.images["train"]]).mean(axis=0)
+    assert turned.inputs["test"][1] == pytest.approx(quarter - centre, abs=1e-5)
+    assert (turned.labels["test"][:, 0] != base.labels["test"]).any()
+    with pytest.raises(ArgumentError, match="mirrored"):
+        data.transformed(base, "mirrored", "random", 2)
+
+
+def _idx(array):
+    return struct.pack(f">BBBB{array.ndim}i", 0, 0, 8, array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
+
+
+def test_mnist_is_read_from_the_official_files(tmp_path):
+    random, folder = np.random.default_rng(0), tmp_path / "mnist"
+    folder.mkdir()
+    with pytest.raises(DataError, match=r"train-images-idx3-ubyte.*put the official.*into"):
+        data.mnist(tmp_path)
+    images, labels = random.integers(0, 256, (30, 28, 28)), random.integers(0, 10, 30)
+    (folder / "train-images-idx3-ubyte").write_bytes(_idx(images))
+    (folder / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(_idx(labels)))
+    (folder / "t10k-images-idx3-ubyte").write_bytes(_idx(images[::-1]))
+    (folder / "t10k-labels-idx1-ubyte").write_bytes(_idx(labels[::-1]))
+    base = data.mnist(tmp_path, examples=20)
+    assert base.images["train"][..., 0] == pytest.approx(images[:20] / 255, abs=1e-7)
+    assert base.labels["validation"].tolist() == labels[-4:].tolist()
+    assert base.labels["test"].tolist() == labels[::-1][:20].tolist()
+    with pytest.raises(DataError, match="too few"):
+        data.mnist(tmp_path, examples=29)
+    (folder / "t10k-labels-idx1-ubyte").write_bytes(_idx(labels)[:-1])
+    with pytest.raises(DataError, match="no MNIST file"):
+        data.mnist(tmp_path, examples=20)
+
+
+def test_cifar_is_read_from_the_official_files(tmp_path):
+    random, folder = np.random.default_rng(0), tmp_path / "cifar-10-batches-bin"
+    folder.mkdir()
+    with pytest.raises(DataError, match=r"unpack the official cifar-10-binary.tar.gz"):
+        data.cifar(tmp_path)
+    rows = random.integers(0, 256, (6, 8, 3073)).astype(np.uint8)
+    rows[..., 0] %= 10
+    for name, batch in zip([*(f"data_batch_{k}" for k in range(1, 6)), "test_batch"], rows, strict=True):
+        (folder / f"{name}.bin").write_bytes(batch.tobytes())
+    base = data.cifar(tmp_path, examples=20)
+    assert base.images["train"].shape == (20, 32, 32, 3)
+    pixel = rows[0, 3, 1 + 1024 + 32 * 5 + 7] / 255  # green at row 5, column 7
+    assert base.images["train"][3, 5, 7, 1] == pytest.approx(pixel, abs=1e-7)
+    assert base.labels["train"].tolist() == rows[:3, :, 0].ravel()[:20].tolist()
+    (folder / "test_batch.bin").write_bytes(b"x")
+    with pytest.raises(DataError, match="3073"):
+        data.cifar(tmp_path, examples=20)
+
+
+def test_features_of_a_frozen_network():
+    from examples.neural_race.frozen import frozen_features
+
+    base, state = data.digits(), torch.get_rng_state()
+    encode = frozen_features(base, width=16, depth=2, epochs=3)
+    features = encode(base.images["test"])
+    assert features.shape == (359, 16)
+    assert (encode(base.images["test"][:5]) == features[:5]).all()
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_parts_of_a_run_are_kept(tmp_path):
+    calls, path = [], tmp_path / "cells.json"
+
+    def compute():
+        calls.append(1)
+        return {"trained": [0.1]}
+
+    assert Cells(path)({"k": 1}, compute) == Cells(path)({"k": 1}, compute) == {"trained": [0.1]}
+    assert len(calls) == 1
+    Cells(path)({"k": 2}, compute)
+    assert len(calls) == 2
+    path.write_text("{")
+    with pytest.raises(DataError, match="delete it"):
+        Cells(path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ([], 2, "name a figure"),
+        (["fig1"], 2, "fig1"),
+        (["fig10", "--size", "paper"], 1, "name it with --data"),
+        (["fig10", "--size", "paper", "--data", "nowhere"], 1, "put the official train-images-idx3-ubyte.gz"),
+    ],
+)
+def test_bad_calls_say_what_to_do(arguments, code, message, tmp_path):
+    result = CliRunner().invoke(main, [*arguments, "--output", str(tmp_path)])
+    assert result.exit_code == code
+    assert message in result.output
+    assert not list(tmp_path.iterdir())
