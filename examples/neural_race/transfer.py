@@ -240,7 +240,7 @@ LEAKY = Experiment(
         "tiny": Settings((replace(TINY[0], slope=0.01),), trained=(1, 2), checks=2),
         "small": Settings(
             _panels(slope=0.01, gain=0.3, steps=800) + _panels(slope=0.0, gain=0.3, steps=800),
-            trained=(1, 2, 3, 6),
+            trained=(1, 2, 3, 4, 6),
             transfer=0.3,
         ),
         "paper": Settings(
