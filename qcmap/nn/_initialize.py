@@ -68,10 +68,9 @@ def initialize(
     Raises
     ------
     ArgumentError
-        Naming the module's path: for a parameter of anything but these layers, a parametrised or lazy weight, an even
-        kernel size with Delta, a weight shared by layers with different groups or variances, a path that is no
-        layer's, a bias variance for a layer without biases. Also for an unknown ``weights``, a bad gain, variance or
-        seed.
+        Naming the module's path: for a parameter of anything but these layers, a parametrised or lazy weight, a weight
+        shared by layers with different groups or variances, a path that is no layer's, a bias variance for a layer
+        without biases. Also for an unknown ``weights``, a bad gain, variance or seed.
     """
     check_gain(gain)
     given = dict(variances or {})
@@ -152,7 +151,7 @@ def checked_layers(module: nn.Module, *, delta: bool) -> Iterator[tuple[str, Lay
         for tensor in own.values():
             _check_storage(subject, tensor)
         groups = 1 if isinstance(part, nn.Linear) else part.groups
-        check_weight(tuple(part.weight.shape), groups, delta=delta, subject=subject)
+        check_weight(tuple(part.weight.shape), groups, subject=subject)
         yield path, part, groups
 
 

@@ -2,7 +2,8 @@
 
 A weight of shape [out, in/groups, *kernel] holds ``groups`` independent blocks of out/groups rows. With Delta
 initialization (DKS, section 4.1) the m x k matrix of a block, m = out/groups and k = in/groups, stands at the central
-tap of the kernel and all other taps are zero; without it, the block is one m x (k * taps) fan-in matrix.
+tap of the kernel (the left one of two middles) and all other taps are zero; without it, the block is one m x (k * taps)
+fan-in matrix.
 """
 
 from __future__ import annotations
@@ -104,7 +105,7 @@ def orthogonal_weight(
     Raises
     ------
     ArgumentError
-        For a shape that is no weight's, groups that do not divide the outputs, an even kernel size with Delta, or a
+        For a shape that is no weight's, groups that do not divide the outputs, or a
         gain that is not positive and finite.
     """
     source = generator_from(seed, generator)
@@ -134,7 +135,7 @@ def _default() -> torch.dtype:
     return torch.get_default_dtype()
 
 
-def check_weight(shape: Sequence[int], groups: int, *, delta: bool, subject: str = "shape") -> None:
+def check_weight(shape: Sequence[int], groups: int, *, subject: str = "shape") -> None:
     """Raise `ArgumentError`, naming ``subject``, if no weight of this shape can be made."""
     sizes = tuple(shape)
     if len(sizes) < 2 or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in sizes):
@@ -146,12 +147,6 @@ def check_weight(shape: Sequence[int], groups: int, *, delta: bool, subject: str
         raise ArgumentError(
             subject, f"groups must divide the {sizes[0]} outputs, but groups = {groups!r}", "give a divisor of out"
         )
-    if delta and any(size % 2 == 0 for size in sizes[2:]):
-        kernel = "x".join(map(str, sizes[2:]))
-        raise ArgumentError(
-            subject, f"Delta initialization needs a central tap, but the kernel size {kernel} has an even number",
-            "use odd kernel sizes or delta=False",
-        )  # fmt: skip
 
 
 def check_gain(gain: float) -> None:
@@ -164,7 +159,7 @@ def draw(
     sampler: Sampler, shape: Sequence[int], groups: int, gain: float, generator: torch.Generator, *, delta: bool
 ) -> Tensor:
     """A float64 weight [out, in/groups, *kernel] of independent samples, one for each group."""
-    check_weight(shape, groups, delta=delta)
+    check_weight(shape, groups)
     check_gain(gain)
     out, channels, *kernel = shape
     rows = out // groups
@@ -173,5 +168,5 @@ def draw(
     if not delta:
         return matrix.reshape(tuple(shape))
     weight = torch.zeros(tuple(shape), dtype=torch.float64, device=matrix.device)
-    weight[(slice(None), slice(None), *(size // 2 for size in kernel))] = matrix
+    weight[(slice(None), slice(None), *((size - 1) // 2 for size in kernel))] = matrix
     return weight

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import sympy as sp
 import yaml
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 import qcmap as qc
@@ -48,7 +48,7 @@ FORMATS = ("yaml", "json")
 
 
 def text_of(arch, suffix):
-    return _text(arch, as_json=suffix == "json")
+    return _text(arch, None, as_json=suffix == "json")
 
 
 def loaded(folder, text, suffix="yaml"):
@@ -337,7 +337,13 @@ class TestExpressions:
     @settings(max_examples=200)
     @given(value=expressions(4))
     def test_round_trip(self, value):
-        text = write_expression(value, SYMBOLS)
+        """What cannot be written so that it is read back the same, such as Abs(1/v), is refused, never changed."""
+        try:
+            text = write_expression(value, SYMBOLS)
+        except FormulaError as error:
+            if "read back as another" not in error.rule:
+                raise
+            reject()
         assert sp.srepr(read_expression(text, SYMBOLS)) == sp.srepr(value)
 
     @pytest.mark.parametrize(

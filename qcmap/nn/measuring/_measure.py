@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from qcmap.architecture import Architecture, Input, Node
+from qcmap.architecture import Architecture, Input, LayerNorm, Node
 from qcmap.errors import ArgumentError
 from qcmap.nn._random import generator_from
 from qcmap.nn.measuring._expected import Seen, predictions, scatter, uniform
@@ -118,9 +118,11 @@ def measure(
         spread = scatter(seen, predicted, few, networks=networks, weights=weights, shaping=shaping, random=random)
         # Weights may have been rounded to float32 once, whatever their dtype is now.
         rounding = 4 * max(torch.finfo(z.dtype).eps for z in (*inputs.values(), torch.empty(0, dtype=torch.float32)))
-        # A norm with epsilon e makes q values q/(q + e), where maps have 1; an allowance for q values down to 0.1.
-        epsilons = (getattr(module, "eps", 0.0) for module in model.modules() if not isinstance(module, _BATCHED))
-        allowance = 10 * max((float(e) for e in epsilons if isinstance(e, float)), default=0.0)
+        # A norm with epsilon e makes q values q/(q + e), where maps have 1; an allowance for q values down to 0.1, and
+        # for torch's own 1e-5 in calls of functions.
+        norms = any(isinstance(node.op, LayerNorm) for node in graph.nodes)
+        epsilons = [getattr(module, "eps", None) for module in model.modules() if not isinstance(module, _BATCHED)]
+        allowance = 10 * max((e for e in epsilons if isinstance(e, float)), default=1e-5) if norms else 0.0
         for k, node in enumerate(graph.nodes, start=1):
             rounded = math.hypot(rounding * math.sqrt(k), allowance)
             errors[node.id] = Departures(*np.hypot(spread[node.id], rounded).tolist())

@@ -209,7 +209,7 @@ def _refuse(arch: Architecture) -> None:
     if not errors:
         return
     first, more = min(errors, key=lambda violation: arch.index[violation.node]), len(errors) - 1
-    others = f" (and {more} more: qcmap.check(qcmap.nn.tracing(model, example_input)) lists them)" if more else ""
+    others = f" (and {more} more: qcmap.check(qcmap.nn.trace(model, example_input)) lists them)" if more else ""
     raise ArchitectureError(
         first.node, f"{first.message} [{first.rule}]", f"{_REMEDIES.get(first.rule, first.remedy)}{others}"
     )

@@ -43,6 +43,11 @@ class Site:
         return self.model.get_submodule(str(self.node.target)) if self.node.op == "call_module" else None
 
     @property
+    def depthwise(self) -> bool:
+        """Whether each group has one input channel."""
+        return self.groups > 1 and self.weight.shape[1] == 1
+
+    @property
     def weight(self) -> nn.Parameter:
         """The weights [out, in/groups, *kernel]."""
         return self.model.get_parameter(self.weight_path)

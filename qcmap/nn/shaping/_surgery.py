@@ -230,6 +230,11 @@ class _Surgery:
         sites = self._sites(arch)
         known: dict[str, None] = {}
         for name, site in sites:
+            if weights == "gaussian" and site.depthwise:
+                raise ArchitectureError(
+                    name, "Gaussian weights of one channel each change its q values, and what it gives is not Gaussian"
+                    " (docs/norms.md)", "use weights='orthogonal', which gives a depthwise layer weights of +-1",
+                )  # fmt: skip
             for tensor in (site.weight, *([] if site.bias is None else [site.bias])):
                 check_storage(name, tensor)
         for _, site in sites:
@@ -249,7 +254,7 @@ class _Surgery:
             known[path] = None
             self.model.get_parameter(path).zero_()
         self._neutral(arch, known)
-        for path, _ in self.model.named_parameters():
+        for path in self._read():
             if path not in known:
                 raise ArchitectureError(
                     path, "this parameter is part of no layer whose distribution is known",
@@ -258,6 +263,12 @@ class _Surgery:
         what = f"{weights} weights{', Delta filters' if delta else ''}, zero biases"
         why = "step 1 of DKS, section 21.2; section 4"
         return [Change(name, "weights", "the model's own weights", what, why) for name, _ in sites]
+
+    def _read(self) -> list[str]:
+        """The paths of the parameters that the graph still reads."""
+        calls = {str(node.target) for node in self.model.graph.nodes if node.op in ("call_module", "get_attr")}
+        paths = (path for path, _ in self.model.named_parameters())
+        return [path for path in paths if path in calls or any(path.startswith(f"{call}.") for call in calls)]
 
     def _neutral(self, arch: Architecture, known: dict[str, None]) -> None:
         """Gains 1 and biases 0 in layer norms; weighted pooling has drawn its own weights."""

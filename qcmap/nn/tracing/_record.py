@@ -71,7 +71,7 @@ def record(model: nn.Module, example_input: Any, leaves: tuple[type[nn.Module], 
     for module in root.modules():
         module._forward_hooks.clear()
         module._forward_pre_hooks.clear()
-    recorder = _Recorder(root, leaves)
+    recorder = _Recorder(root, leaves, model)
     mode, arguments, batch = symbolic(example)
     for name, value in arguments.items():
         recorder.placeholder(name, value)
@@ -87,6 +87,7 @@ def record(model: nn.Module, example_input: Any, leaves: tuple[type[nn.Module], 
 class _Recorder(TorchFunctionMode):
     root: nn.Module
     leaves: tuple[type[nn.Module], ...]
+    model: nn.Module
     graph: fx.Graph = field(default_factory=fx.Graph)
     quiet: int = 0
     scope: list[tuple[str, int]] = field(default_factory=list)
@@ -99,7 +100,9 @@ class _Recorder(TorchFunctionMode):
         """Tensors are kept, so that no id is given twice."""
         self.stale: dict[int, str] = {}
         self.sharing: dict[int, list[Tensor]] = {}
-        self.names = {id(t): name for name, t in (*self.root.named_parameters(), *self.root.named_buffers())}
+        # A forward may hold on to the model that was copied, in a closure: its tensors mean those of the copy.
+        held = ((*module.named_parameters(), *module.named_buffers()) for module in (self.model, self.root))
+        self.names = {id(tensor): name for tensors in held for name, tensor in tensors}
         self.paths = {id(module): path for path, module in self.root.named_modules()}
         self.owners: dict[fx.Node, str] = {}
         self.calls: dict[fx.Node, tuple[tuple[str, int], ...]] = {}
@@ -278,12 +281,18 @@ class _Recorder(TorchFunctionMode):
             node = self.graph.get_attr(self.names[key])
             self.owners[node], self.calls[node] = "", ()
             self._known(value, node)
+            owner, _, name = self.names[key].rpartition(".")
+            node.meta["val"] = getattr(self.root.get_submodule(owner), name)
         return self.nodes[key]
 
     def _constant(self, value: Tensor) -> str:
-        """The name of a new buffer for a tensor that the model holds, but not as a parameter or buffer."""
-        number = sum(name.startswith("_constant") for name in self.root._buffers)
-        self.root.register_buffer(f"_constant{number}", value, persistent=False)
+        """The name of a copy of a tensor that the model holds, but not as a parameter or buffer of its own."""
+        number = sum(name.startswith("_constant") for name in (*self.root._buffers, *self.root._parameters))
+        if isinstance(value, nn.Parameter):
+            copied = nn.Parameter(value.detach().clone(), requires_grad=value.requires_grad)
+            self.root.register_parameter(f"_constant{number}", copied)
+        else:
+            self.root.register_buffer(f"_constant{number}", value.detach().clone(), persistent=False)
         return f"_constant{number}"
 
     def _size(self, value: torch.SymInt) -> Any:

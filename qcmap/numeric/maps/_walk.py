@@ -259,7 +259,7 @@ def _mixed(values: list[Array | None], shares: list[float]) -> Array | None:
     known = [value for value in values if value is not None]
     if len(known) < len(values):
         return None
-    return np.asarray(np.add.reduce([share * value for share, value in zip(shares, known, strict=True)]))
+    return np.asarray(sum(share * value for share, value in zip(shares, known, strict=True)))
 
 
 def _gate(node: Node, values: list[State]) -> State:
