@@ -80,7 +80,8 @@ def test_every_activation_of_the_catalogue_is_here():
 
 
 @pytest.mark.parametrize(
-    ("name", "function"), [(name, f) for name, found in ACTIVATIONS.items() for f in found], ids=str
+    ("name", "function"),
+    [pytest.param(name, f, id=f"{name}-{k}") for name, found in ACTIVATIONS.items() for k, f in enumerate(found)],
 )
 def test_activations(name, function):
     traced = between(lambda self, h: self.act(h), act=function) if isinstance(function, nn.Module) else between(
