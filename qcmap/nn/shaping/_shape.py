@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -52,7 +53,7 @@ def shape(
     Parameters
     ----------
     model, example_input
-        As for `qcmap.nn.tracing`: a tensor, a tuple of tensors, or a dictionary of keyword tensors.
+        As for `qcmap.nn.trace`: a tensor, a tuple of tensors, or a dictionary of keyword tensors.
     zeta
         The global slope bound of Deep Kernel Shaping, 1.5 if left out.
     method
@@ -107,8 +108,17 @@ def shape(
         draft.architecture, shaping, f"{words}: {shaping!r}", (*draft.changes, *changes), warnings, places, axes
     )
     shaped = ShapedModel(found.graph_module, found.graph_module.graph, made)
-    shaped.training = model.training
+    _set_modes(shaped, model)
     return shaped
+
+
+def _set_modes(shaped: nn.Module, model: nn.Module) -> None:
+    """Give each module the mode, training or eval, of the one at its path, or of the nearest above it."""
+    modes = {path: module.training for path, module in model.named_modules(remove_duplicate=False)}
+    for path, module in shaped.named_modules():
+        while path not in modes:
+            path, _, _ = path.rpartition(".")
+        module.training = modes[path]
 
 
 def _solver(
@@ -126,6 +136,12 @@ def _solver(
     elif zeta is not None:
         raise ArgumentError("zeta", f"the method {method!r} with these options takes no zeta", "leave it out")
     solver = METHODS[method]
+    known = list(inspect.signature(solver).parameters)[1:]
+    for name in options:
+        if name not in known:
+            raise ArgumentError(
+                name, f"the method {method!r} has no such option", f"its options: {', '.join(known) or 'none'}"
+            )
     return lambda arch: solver(arch, **options), f"shaped by {method}"
 
 

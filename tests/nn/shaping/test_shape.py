@@ -223,3 +223,31 @@ def test_refusals_change_nothing_and_reports_read_well():
     assert len(data["changes"]) == len(shaped.report().changes)
     assert "shaped by dks" in shaped.report().method
     assert shaped.predict_maps().c(0.0) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_modes_are_those_of_the_model():
+    block = nn.Sequential(nn.Linear(8, 8), nn.Dropout(0.5)).eval()
+    model = nn.Sequential(nn.Linear(8, 8), nn.Tanh(), nn.Dropout(0.5), block, nn.Tanh(), nn.Linear(8, 8))
+    shaped, x = qnn.shape(model, torch.randn(2, 8)), torch.randn(64, 8)
+    own = {path: module.training for path, module in model.named_modules()}
+    assert {path: module.training for path, module in shaped.named_modules()} == own
+    assert not torch.equal(shaped(x), shaped(x))
+    assert not any(module.training for module in qnn.shape(model.eval(), x).modules())
+
+
+def test_a_shaped_model_can_be_shaped_again():
+    first = qnn.shape(mlp(depth=3), torch.randn(3, 16), zeta=1.3)
+    again = qnn.shape(first, torch.randn(3, 16), zeta=1.2)
+    assert [node.id for node in again.architecture.nodes] == [node.id for node in first.architecture.nodes]
+
+
+def test_an_option_that_the_method_lacks_is_refused():
+    with pytest.raises(ArgumentError, match=r"^temperature: .*'dks' has no such option; its options: .*q_slope"):
+        qnn.shape(mlp(depth=3), torch.randn(3, 16), temperature=1.0)
+
+
+def test_a_remedy_that_names_a_function_names_one_that_is_there():
+    model = ResNet()
+    with pytest.raises(ArchitectureError, match=r"qcmap\.check\(qcmap\.nn\.trace\(model, example_input\)\)"):
+        qnn.shape(model, image())
+    assert callable(qnn.trace)
