@@ -8,7 +8,6 @@ symbol: what is computed from it stays in the graph, and a forward that needs it
 
 from __future__ import annotations
 
-import copy
 import inspect
 import operator
 from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +20,7 @@ from torch import Tensor, fx, nn
 from torch.overrides import TorchFunctionMode
 
 from qcmap.errors import TraceError
+from qcmap.nn.tracing._copy import copied
 from qcmap.nn.tracing._example import Example, symbolic
 from qcmap.nn.tracing._written import DROPOUTS, as_written, has_tensor, is_leaf, plain_name, storage
 
@@ -56,21 +56,13 @@ def record(model: nn.Module, example_input: Any, leaves: tuple[type[nn.Module], 
     Raises
     ------
     TraceError
-        For a model that cannot be copied or run on tensors without data, a forward whose course depends on values, or a
-        call that is not visible.
+        For a model that is one layer or cannot be copied or run on tensors without data, a forward whose course depends
+        on values, or a call that is not visible.
     """
-    if not isinstance(model, nn.Module):
-        raise TraceError("model", f"it is no torch module, but {type(model).__name__}", "give an nn.Module")
-    if isinstance(model, torch.jit.ScriptModule):
-        raise TraceError("model", "it is compiled TorchScript, which has no forward to run", "give the module itself")
-    try:
-        root = copy.deepcopy(model).eval()
-    except Exception as error:
-        raise TraceError("model", f"it cannot be copied ({error})", "make copy.deepcopy(model) work") from error
+    root = copied(model)
+    if is_leaf(root, leaves):
+        raise TraceError("model", "it is a single layer, which has no path", "give nn.Sequential(model)")
     example = Example.of(root, example_input)
-    for module in root.modules():
-        module._forward_hooks.clear()
-        module._forward_pre_hooks.clear()
     recorder = _Recorder(root, leaves, model)
     mode, arguments, batch = symbolic(example)
     for name, value in arguments.items():

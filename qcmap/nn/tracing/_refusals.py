@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from qcmap.nn.tracing._translate import Rule, Translator
 
 _PRODUCT = "a product of feature maps has no Q and C maps (DKS, section 21.1) [no-multiplication]"
-_ATTENTION = f"attention is {_PRODUCT}"
+_ATTENTION = f"attention is a product: {_PRODUCT}"
 _MIXING = "it mixes locations with weights that are not drawn, so it has no Q and C maps (DKS, section 20.1)"
 _MOVING = "it moves entries between channels and locations"
 _CHOOSING = "which entries it takes depends on their values"
@@ -37,7 +37,11 @@ _ROWS: dict[str, tuple[str, str]] = {
                      "gather", "index_select", "scatter", "eq", "ne", "lt", "le", "gt", "ge", "median"), (
         _CHOOSING, "use activations and pooling layers",
     )),
-    **dict.fromkeys(("interpolate", "grid_sample", "lp_pool", "fractional_max_pool", "local_response_norm"), (
+    "interpolate": (
+        "it makes more or fewer locations of a map, as copies or mixtures; the graph has no op for it yet",
+        "trace the parts of the model before and after it",
+    ),
+    **dict.fromkeys(("grid_sample", "lp_pool", "fractional_max_pool", "local_response_norm"), (
         _MIXING, "use a convolution",
     )),
     **dict.fromkeys(("pixel_shuffle", "pixel_unshuffle", "fold", "unfold", "im2col", "col2im", "channel_shuffle"), (
@@ -51,13 +55,12 @@ _ROWS: dict[str, tuple[str, str]] = {
     )),
     "conv_transpose": (
         "a transposed convolution with a Delta filter leaves all locations but those it reaches at zero",
-        "use upsampling by copies (mode='nearest') and a convolution",
+        "use a convolution",
     ),
     "instance_norm": (
         "instance normalization takes moments of single channels, which stay random at any width (docs/norms.md)",
         "use GroupNorm with wide groups, or LayerNorm over the channels",
     ),
-    "lstm": ("a recurrent layer multiplies feature maps by gates [no-multiplication]", _TAKE_OUT),
     "rrelu": ("its slope is random in training", "use LeakyReLU"),
     "hardshrink": ("it jumps", "use Softshrink or Tanhshrink"),
     "embedding_bag": ("it mixes locations", "use Embedding"),

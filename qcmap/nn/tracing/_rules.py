@@ -41,8 +41,8 @@ _PLAIN = {
     "Softmax": "softmax", "LogSoftmax": "log_softmax", "Softmin": "softmax", "Softmax2d": "softmax",
     "Upsample": "interpolate", "UpsamplingNearest2d": "interpolate", "UpsamplingBilinear2d": "interpolate",
     "PixelShuffle": "pixel_shuffle", "PixelUnshuffle": "pixel_unshuffle", "ChannelShuffle": "channel_shuffle",
-    "MultiheadAttention": "multi_head_attention", "LocalResponseNorm": "local_response_norm", "LSTM": "lstm",
-    "GRU": "lstm", "RNN": "lstm", "Bilinear": "bilinear", "Fold": "fold", "Unfold": "unfold",
+    "MultiheadAttention": "multi_head_attention", "LocalResponseNorm": "local_response_norm",
+    "Bilinear": "bilinear", "Fold": "fold", "Unfold": "unfold",
     "Hardshrink": "hardshrink", "EmbeddingBag": "embedding_bag", "CosineSimilarity": "cosine_similarity",
 }  # fmt: skip
 OWN: tuple[type[nn.Module], ...] = tuple(_own.MODULES)

@@ -40,7 +40,7 @@ DROPOUTS: Mapping[Any, Callable[[float], nn.Module]] = {
 
 def is_leaf(module: nn.Module, leaves: tuple[type[nn.Module], ...]) -> bool:
     """Whether a call of the module is one call in the graph: its forward is one of torch.nn, containers apart."""
-    home = getattr(type(module).forward, "__module__", "")
+    home = getattr(type(module).forward, "__module__", None) or ""
     composed = ("torch.nn.modules.container", "torch.nn.modules.transformer", "torch.nn.modules.module")
     return isinstance(module, leaves) or (home.startswith("torch.nn.modules.") and home not in composed)
 

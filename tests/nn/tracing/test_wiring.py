@@ -208,3 +208,20 @@ def test_flattened_maps():
     assert {v.rule for v in qc.check(arch)} == {"delta-initialization"}
     flat = agrees(nn.Sequential(nn.Flatten(), nn.Linear(75, 2)), x).architecture
     assert flat["input"].op == Input(75)
+
+
+UNRUN = {
+    "one layer": (nn.Linear(8, 8), "^model: .*single layer.*Sequential"),
+    "recurrent": (nn.Sequential(nn.GRU(8, 8)), "^0: GRU is recurrent.*independent-parameters"),
+    "lazy": (nn.Sequential(nn.LazyLinear(8)), "^0: .*no sizes yet; run the model once"),
+    "compiled": (
+        torch.compile(nn.Sequential(nn.Linear(8, 8)), backend="eager"),
+        "^model: it is compiled.*then compile it",
+    ),
+}
+
+
+@pytest.mark.parametrize(("model", "said"), UNRUN.values(), ids=UNRUN)
+def test_models_that_have_no_copy_to_run(model, said):
+    with pytest.raises(TraceError, match=said):
+        qnn.trace(model, torch.zeros(2, 8))
