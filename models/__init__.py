@@ -1,7 +1,24 @@
 """Torch reference models, each with the architecture graph that describes it."""
 
+from models.convnext import ConvNeXt
+from models.densenet import DenseNet
 from models.fixup import FixupWideResNet
 from models.looks_linear import looks_linear_mlp, looks_linear_wide_resnet
 from models.mlp import MLP
+from models.resnet import ResNet, resnet_v2, wide_resnet
+from models.transformer import Transformer
+from models.unet import UNet
 
-__all__ = ["MLP", "FixupWideResNet", "looks_linear_mlp", "looks_linear_wide_resnet"]
+__all__ = [
+    "MLP",
+    "ConvNeXt",
+    "DenseNet",
+    "FixupWideResNet",
+    "ResNet",
+    "Transformer",
+    "UNet",
+    "looks_linear_mlp",
+    "looks_linear_wide_resnet",
+    "resnet_v2",
+    "wide_resnet",
+]

@@ -5,9 +5,11 @@ import torch
 
 import qcmap as qc
 import qcmap.nn as qnn
+from models.convnext import ConvNeXt
 from models.densenet import DenseNet
 from models.resnet import resnet_v2, wide_resnet
 from models.transformer import Transformer
+from models.unet import UNet
 from qcmap.errors import QCMapError
 
 LARGE, SMALL = (2, 3, 224, 224), (2, 3, 32, 32)
@@ -47,6 +49,23 @@ def test_large_resnets_have_the_slope_of_the_theory(depth):
     equation_20 = psi**5 * (w2 * psi**2 + 1 - w2) ** 4 * (w2 * psi**3 + 1 - w2) ** ((depth - 14) // 3)
     mu = qc.maximal_slope(shaped.architecture)
     assert mu(psi) == pytest.approx(max(equation_20, equation_20 * psi**2 / (w2 * psi**3 + 1 - w2)), rel=1e-13)
+
+
+def test_the_convnext_is_shaped():
+    model = ConvNeXt((1, 2), 16, layer_scale=0.1)
+    shaped = qnn.shape(model, torch.empty(2, 3, 32, 32), zeta=1.2)
+    sums = [node.op.weights for node in shaped.architecture.nodes if node.op.kind == "sum"]
+    assert sums == [pytest.approx((1 / 1.01**0.5, 0.1 / 1.01**0.5))] * 3
+    assert "stages.stage1.0.scale" not in dict(shaped.named_parameters())
+    taps = shaped.get_parameter("stages.stage1.0.depthwise.weight")
+    assert (taps[:, 0, 3, 3].abs() == 1).all()
+    assert shaped(torch.randn(2, 3, 32, 32)).isfinite().all()
+
+
+def test_the_unet_is_refused_at_its_upsampling():
+    with pytest.raises(QCMapError, match="interpolate"):
+        qnn.shape(UNet(2, 4), torch.randn(2, 3, 16, 16))
+    assert UNet(2, 4)(torch.randn(2, 3, 16, 16)).shape == (2, 2, 16, 16)
 
 
 def test_the_transformer_is_refused_at_its_attention():
