@@ -51,20 +51,31 @@ def test_simulated_step_100_40(benchmark):
     benchmark.pedantic(flow.gradient, args=(weights,), rounds=10, warmup_rounds=1)
 
 
-def test_simulation_takes_a_thousand_times_as_long():
-    """The ratio in one run, steps for steps: a simulated descent from decoupled weights and the reduced one, equal."""
+def test_simulation_takes_a_thousand_times_as_long(benchmark):
+    """Step for step, a simulated descent from decoupled weights and the reduced one, equal: the shortest of five each.
+
+    Other work on the machine lengthens single measurements; they alternate, so that none has it to itself.
+    """
     network = qc.gated.routing(100, 40, data=DATA)
     parts = decouple(network)
     reduced, flow = reduce(parts), FullFlow(network)
     weights, few = decoupled_weights(parts, reduced, 0.08), 10
-    start = time.perf_counter()
-    full = flow.descend(weights, RATE, few, every=few)
-    simulated = (time.perf_counter() - start) / few * STEPS
-    start = time.perf_counter()
-    theory = descend(reduced, 0.08, RATE, STEPS)
-    ratio = simulated / (time.perf_counter() - start)
-    assert theory.losses[few] == pytest.approx(full.losses[1], rel=1e-10)
-    print(f"simulation {simulated:.0f} s, reduced {simulated / ratio:.3f} s: {ratio:.0f} times")
+    simulated, lumped = [], []
+
+    def both() -> None:
+        start = time.perf_counter()
+        full = flow.descend(weights, RATE, few, every=few)
+        between = time.perf_counter()
+        theory = descend(reduced, 0.08, RATE, STEPS)
+        simulated.append((between - start) / few * STEPS)
+        lumped.append(time.perf_counter() - between)
+        assert theory.losses[few] == pytest.approx(full.losses[1], rel=1e-10)
+
+    benchmark.pedantic(both, rounds=5)
+    ratio = min(simulated) / min(lumped)
+    benchmark.extra_info["ratio"] = ratio
+    print(f"simulation {min(simulated):.0f} s, reduced {min(lumped):.3f} s: {ratio:.0f} times")
+    assert ratio >= 1000
 
 
 def test_reduce_1000_400(benchmark):

@@ -182,7 +182,10 @@ def _moments(data: tuple[Any, Any] | None) -> tuple[Any, Any, Any, tuple[int | N
         import sympy
 
         return sympy.Symbol("S", positive=True), sympy.Symbol("D", positive=True), None, (None, None)
-    x, y = (np.asarray(array, dtype=float) for array in data)
+    try:
+        x, y = (np.asarray(array, dtype=float) for array in data)
+    except (TypeError, ValueError):
+        raise ArgumentError("data", "they are not two arrays of numbers", "give (X, Y), [channels, examples]") from None
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or not x.shape[1]:
         raise ArgumentError("data", f"shapes {x.shape} and {y.shape} do not match", "give [channels, examples] twice")
     if not (np.isfinite(x).all() and np.isfinite(y).all()):

@@ -72,14 +72,21 @@ class FullFlow:
         return {edge: self.network.shape(edge) for edge in self.network.edges}
 
     def loss(self, weights: Weights) -> float:
-        """The loss (1): half the mean squared error, summed over outputs, averaged over contexts."""
-        values = self._forward(self._checked(weights))
-        return self._loss([values[v] for v in self.columns.cells.outputs])
+        """The loss (1): half the mean squared error, summed over outputs, averaged over contexts.
+
+        Raises, as all methods that take weights, `ArgumentError` naming an edge without a finite matrix of its shape,
+        and `NumericalError` if the loss overflows.
+        """
+        return self._bounded(self._value(checked_weights(self.network, weights)))
 
     def gradient(self, weights: Weights) -> tuple[float, dict[str, Array]]:
         """The loss and its gradient in each edge's matrix; tau dW/dt is minus that."""
+        loss, gradient = self._backward(checked_weights(self.network, weights))
+        return self._bounded(loss), gradient
+
+    def _backward(self, weights: Weights) -> tuple[float, dict[str, Array]]:
         cells, nodes = self.columns.cells, self.network.architecture.nodes
-        values = self._forward(self._checked(weights))
+        values = self._forward(weights)
         back: list[Array | None] = [None] * len(nodes)
         for v, target in zip(cells.outputs, self.columns.targets, strict=True):
             back[v] = values[v] - target
@@ -119,9 +126,9 @@ class FullFlow:
         from scipy.integrate import solve_ivp
 
         grid = checked_times(times)
-        start = self._flat(self._checked(weights))
+        start = self._flat(checked_weights(self.network, weights))
         found = solve_ivp(
-            lambda _, flat: -self._flat(self.gradient(self._shaped(flat))[1]),
+            lambda _, flat: -self._flat(self._backward(self._shaped(flat))[1]),
             (0.0, float(grid[-1])), start, method="DOP853", t_eval=grid, rtol=rtol, atol=atol,
         )  # fmt: skip
         if not found.success:
@@ -141,9 +148,10 @@ class FullFlow:
         """
         if not rate > 0 or steps < 1 or every < 1:
             raise ArgumentError("rate", f"rate {rate}, steps {steps} and every {every} must be positive", "change them")
-        now, kept, at = dict(self._checked(weights)), [dict(weights)], [0]
+        now = checked_weights(self.network, weights)
+        kept, at = [now], [0]
         for step in range(1, steps + 1):
-            loss, gradient = self.gradient(now)
+            loss, gradient = self._backward(now)
             if not np.isfinite(loss):
                 raise NumericalError(self.network.architecture.name, f"descent diverges at step {step}", "lower rate")
             now = {edge: matrix - rate * gradient[edge] for edge, matrix in now.items()}
@@ -158,6 +166,7 @@ class FullFlow:
         The flow conserves them: replacing W by G W into and by W G^-1 out of a layer leaves the loss as it is.
         """
         found: dict[int, Array] = {}
+        weights = checked_weights(self.network, weights)
         for edge, (rows, columns) in self.shapes.items():
             source, target = self.network.ends(edge)
             if target in self.network.hidden:
@@ -168,15 +177,16 @@ class FullFlow:
 
     def context_losses(self, weights: Weights) -> Array:
         """The loss of each context: half its mean squared error, summed over outputs. (1) is their weighted mean."""
-        values, cells = self._forward(self._checked(weights)), self.columns.cells
+        values, cells = self._forward(checked_weights(self.network, weights)), self.columns.cells
         losses = self.columns.unreached.copy()
         for v, target in zip(cells.outputs, self.columns.targets, strict=True):
             squares = ((target - values[v]) ** 2).sum(axis=0) / 2
             np.add.at(losses, cells.lanes.context[cells.nodes[v].lanes], squares)
+        self._bounded(float(losses.sum()))
         return losses / self.network.task.probability.numbers()
 
     def _trajectory(self, times: Array, steps: Sequence[Weights]) -> Trajectory:
-        losses = np.array([self.loss(step) for step in steps])
+        losses = np.array([self._bounded(self._value(step)) for step in steps])
         return Trajectory(times, losses, {edge: np.stack([step[edge] for step in steps]) for edge in self.shapes})
 
     def _forward(self, weights: Weights) -> list[Array]:
@@ -196,6 +206,15 @@ class FullFlow:
                 values.append(total)
         return values
 
+    def _value(self, weights: Weights) -> float:
+        values = self._forward(weights)
+        return self._loss([values[v] for v in self.columns.cells.outputs])
+
+    def _bounded(self, loss: float) -> float:
+        if not np.isfinite(loss):
+            raise NumericalError(self.network.architecture.name, f"the loss overflows to {loss}", "scale weights")
+        return loss
+
     def _loss(self, outputs: Sequence[Array]) -> float:
         errors = (float(((y - h) ** 2).sum()) for y, h in zip(self.columns.targets, outputs, strict=True))
         return float(self.columns.unreached.sum()) + sum(errors) / 2
@@ -210,12 +229,31 @@ class FullFlow:
             at += rows * columns
         return found
 
-    def _checked(self, weights: Weights) -> Weights:
-        for edge, shape in self.shapes.items():
-            if edge not in weights or np.shape(weights[edge]) != shape:
-                got = np.shape(weights[edge]) if edge in weights else "none"
-                raise ArgumentError(edge, f"its weights have the shape {shape}, not {got}", "give one matrix an edge")
-        return weights
+
+def checked_weights(network: GatedNetwork, weights: Weights) -> dict[str, Array]:
+    """The matrix of each edge of a network; raises `ArgumentError` naming an edge without a finite one of its shape."""
+    found = {}
+    for edge in network.edges:
+        shape = network.shape(edge)
+        matrix = checked_matrix(edge, weights[edge]) if edge in weights else None
+        if matrix is None or matrix.shape != shape:
+            got = "none" if matrix is None else matrix.shape
+            raise ArgumentError(edge, f"its weights have the shape {shape}, not {got}", "give one matrix an edge")
+        found[edge] = matrix
+    return found
+
+
+def checked_matrix(edge: str, value: object) -> Array:
+    """A weight as an array; raises `ArgumentError` naming the edge unless it is a matrix of finite numbers."""
+    try:
+        matrix = np.asarray(value, dtype=float)
+    except (TypeError, ValueError):
+        raise ArgumentError(edge, "its weights are not numbers", "give a matrix") from None
+    if matrix.ndim != 2:
+        raise ArgumentError(edge, f"its weights have the shape {matrix.shape}", "give a matrix")
+    if not np.isfinite(matrix).all():
+        raise ArgumentError(edge, "its weights have a NaN or infinity", "give finite ones")
+    return matrix
 
 
 def _taken(values: Sequence[Array], term: Term) -> Array:
@@ -238,7 +276,14 @@ def random_weights(
 
     An orthogonal matrix that is not square has orthonormal rows or columns, whichever there are fewer of; n counts a
     matrix's columns. Each edge draws from its own stream of the seed.
+
+    Raises
+    ------
+    ArgumentError
+        For an unknown kind, or a gain that is not a finite number, zero or larger.
     """
+    if not 0 <= gain < np.inf:
+        raise ArgumentError("gain", f"{gain} is no size of weights", "give a finite number, not below zero")
     if kind not in ("orthogonal", "gaussian"):
         raise ArgumentError("kind", f"there is no kind {kind!r}", "choose 'orthogonal' or 'gaussian'")
     found = {}

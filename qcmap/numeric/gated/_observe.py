@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from qcmap.architecture import Affine, Gate, Input, Scale, Sum
 from qcmap.architecture.gated import Context, GatedNetwork, GatedTask
 from qcmap.errors import ArgumentError, DataError
-from qcmap.numeric.gated._full import FullFlow, Weights
+from qcmap.numeric.gated._full import FullFlow, Weights, checked_matrix, checked_weights
 
 Array: TypeAlias = NDArray[np.float64]
 
@@ -26,9 +26,9 @@ def respond(
     Raises
     ------
     ArgumentError
-        For an unknown gate or node.
+        For an unknown gate or node, a gate that is not a finite number, or an edge without finite weights of its shape.
     DataError
-        For inputs of the wrong shape.
+        For inputs of the wrong shape, or that are not finite numbers.
     """
     arch = network.architecture
     variables = {node.op.name for node in arch.nodes if isinstance(node.op, Gate)}
@@ -36,7 +36,11 @@ def respond(
         if not set(given) <= known:
             wrong = ", ".join(sorted(set(given) - known))
             raise ArgumentError(what, f"the network has no {wrong}", f"choose from {', '.join(sorted(known)[:20])}")
-    arrays = {name: np.asarray(value, dtype=float) for name, value in inputs.items()}
+    for name, value in gates.items():
+        if not np.isfinite(number(value)):
+            raise ArgumentError(name, f"the gate is {value}", "give a finite number")
+    matrices = checked_weights(network, weights)
+    arrays = {name: _finite(name, value) for name, value in inputs.items()}
     examples = {array.shape[1] for array in arrays.values() if array.ndim == 2}
     for name, array in arrays.items():
         if array.ndim != 2 or array.shape[0] != arch.channels[name] or len(examples) > 1:
@@ -49,7 +53,7 @@ def respond(
             size = arch.channels[node.id]
             value = arrays.get(node.id, np.zeros((size if isinstance(size, int) else 0, count)))
         elif isinstance(op, Affine):
-            value = weights[node.id] @ read[0]
+            value = matrices[node.id] @ read[0]
         elif isinstance(op, Gate):
             value = np.multiply(gates.get(op.name, 0.0), read[0])
         elif isinstance(op, Sum):
@@ -62,18 +66,43 @@ def respond(
 
 
 def number(weight: Any) -> float:
-    """A constant of the wiring as a float; raises `ArgumentError` for one with symbols."""
+    """A constant or gate as a float; raises `ArgumentError` for a symbol or a text."""
     try:
         return float(weight)
-    except TypeError:
-        raise ArgumentError(str(weight), "the constant is symbolic", "give it a number by arch.substitute") from None
+    except (TypeError, ValueError):
+        raise ArgumentError(str(weight), "it is symbolic or no number", "give a number (arch.substitute)") from None
+
+
+def _finite(name: str, value: Any) -> Array:
+    try:
+        array = np.asarray(value, dtype=float)
+    except (TypeError, ValueError):
+        raise DataError(name, "its array does not hold numbers", "give [channels, examples]") from None
+    if not np.isfinite(array).all():
+        raise DataError(name, "its array has a NaN or infinity", "clean the data first")
+    return array
 
 
 def similarity(activities: Sequence[Array]) -> Array:
-    """Representational similarity (Fig. 4g): dot products between all examples of these activities, side by side."""
+    """Representational similarity (Fig. 4g): dot products between all examples of these activities, side by side.
+
+    Raises
+    ------
+    ArgumentError
+        If there are none, or they do not have the same channels.
+    DataError
+        If they are not finite numbers.
+    """
     if not activities:
         raise ArgumentError("activities", "there are none", "give arrays [channels, examples]")
-    joined = np.concatenate([np.asarray(activity, dtype=float) for activity in activities], axis=1)
+    arrays = [_finite(f"activities[{k}]", activity) for k, activity in enumerate(activities)]
+    for k, array in enumerate(arrays):
+        if array.ndim != 2 or array.shape[0] != arrays[0].shape[0]:
+            raise ArgumentError(
+                f"activities[{k}]", f"its shape {array.shape} does not match {arrays[0].shape}",
+                "give arrays [channels, examples] of the same channels",
+            )  # fmt: skip
+    joined = np.concatenate(arrays, axis=1)
     return joined.T @ joined
 
 
@@ -87,7 +116,12 @@ def elsewhere(network: GatedNetwork, weights: Weights, contexts: Sequence[Contex
 
 
 def singular_values(weights: Weights) -> dict[str, Array]:
-    """The singular values of each edge's matrix, largest first."""
-    return {
-        edge: np.asarray(np.linalg.svd(matrix, compute_uv=False), dtype=np.float64) for edge, matrix in weights.items()
-    }
+    """The singular values of each edge's matrix, largest first.
+
+    Raises
+    ------
+    ArgumentError
+        Naming an edge whose weights are not a matrix of finite numbers.
+    """
+    matrices = {edge: checked_matrix(edge, matrix) for edge, matrix in weights.items()}
+    return {edge: np.asarray(np.linalg.svd(m, compute_uv=False), dtype=np.float64) for edge, m in matrices.items()}

@@ -34,9 +34,15 @@ def reduce(network: GatedNetwork | Decoupled, *, balanced: bool = False, toleran
 
     Raises
     ------
+    ArgumentError
+        For something else than a network, or a tolerance that is not from 0 to 1.
     NumericalError
         If the statistics are not jointly diagonalizable; `coupled` reduces such a network.
     """
+    if not isinstance(network, GatedNetwork | Decoupled):
+        raise ArgumentError("network", f"a {type(network).__name__} is no gated network", "give one, or decouple(one)")
+    if not 0 <= tolerance < 1:
+        raise ArgumentError("tolerance", f"{tolerance} is no relative difference", "give a number from 0 to 1, not 1")
     if isinstance(network, GatedNetwork) and not network.task.is_matrix:
         network = merged(network)
         found = Reduced(network, lumped(network, [0] * len(network.edges), tolerance=tolerance))

@@ -9,9 +9,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from qcmap.errors import NumericalError
+from qcmap.errors import ArgumentError, NumericalError
 from qcmap.numeric.gated._decouple import Decoupled
-from qcmap.numeric.gated._full import Weights
+from qcmap.numeric.gated._full import Weights, checked_weights
 from qcmap.symbolic.gated import Reduced
 
 Array: TypeAlias = NDArray[np.float64]
@@ -19,7 +19,7 @@ Array: TypeAlias = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Projection:
-    """The decoupled weights nearest to given ones.
+    """Decoupled weights near given ones: a local optimum of the distance.
 
     Attributes
     ----------
@@ -54,19 +54,29 @@ class Projection:
 
 
 def project(parts: Decoupled, reduced: Reduced, weights: Weights, *, sweeps: int = 2000) -> Projection:
-    """The weights R_t B R_s^T of (9), B diagonal and equal within classes, nearest to given ones in squared distance.
+    """Weights R_t B R_s^T of (9), B diagonal and equal within classes, locally nearest to given ones.
 
     For given R the nearest B of a class is the mean of diag(R_t^T W R_s) over its edges, and the distance falls by the
     sum over classes of (number of edges) * B^2. That is convex in the R of one layer, so replacing it by the orthogonal
     factor of its gradient never lowers the sum; layers take turns until nothing changes.
+    Each turn is exact, but where they settle, a local optimum, depends on the first R: there may be nearer weights.
 
     Raises
     ------
+    ArgumentError
+        If the reduced dynamics are those of another network, an edge has no finite matrix of its shape, or all
+        weights are zero.
     NumericalError
         If the sum still grows after so many sweeps.
     """
     network = parts.network
     members = reduced.quotient.classes
+    if {edge for edges in members for edge in edges} != set(network.edges) or reduced.modes != parts.count:
+        raise ArgumentError("reduced", f"it is not that of {network.architecture.name}", "give reduce(parts)")
+    weights = checked_weights(network, weights)
+    norm = sum(float((weights[edge] ** 2).sum()) for edge in network.edges)
+    if not 0 < norm < np.inf:
+        raise ArgumentError("weights", f"their squared norm is {norm}, so they have no direction", "scale them")
     ends = {edge: network.ends(edge) for edge in network.edges}
     rotations = _first(parts, weights)
     hidden = [layer for layer in rotations if layer not in parts.bases]
@@ -93,7 +103,6 @@ def project(parts: Decoupled, reduced: Reduced, weights: Weights, *, sweeps: int
     else:
         raise NumericalError("project", f"it has not settled after {sweeps} sweeps", "give more")
     nearest = {e: (rotations[ends[e][1]] * values[of_edge[e]]) @ rotations[ends[e][0]].T for e in network.edges}
-    norm = sum(float((weights[edge] ** 2).sum()) for edge in network.edges)
     return Projection(values, nearest, total / norm)
 
 
