@@ -250,6 +250,20 @@ class Activation:
 
         return from_callable(function, derivative, kinks, name=name, length=length, search=search)
 
+    @property
+    def catalogued(self) -> bool:
+        """Whether the catalogue gives it for its name and parameters: this object, or one that says the same of itself.
+
+        The catalogue's cache forgets rows with unusual parameters, so there may be several objects of one.
+        """
+        from qcmap.activations._catalogue import CATALOGUE, named
+
+        if self.name not in CATALOGUE:
+            return False
+        row = named(self.name, **self.parameters)
+        told = ("expression", "kinks", "torch", "length", "centre")
+        return row is self or all(getattr(row, name) == getattr(self, name) for name in told)
+
     def __copy__(self) -> Activation:
         return self
 
@@ -258,9 +272,7 @@ class Activation:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle a catalogue activation by its name and parameters; a user's own by its fields."""
-        from qcmap.activations._catalogue import CATALOGUE, named
-
-        if self.name in CATALOGUE and named(self.name, **self.parameters) is self:
+        if self.catalogued:
             return _renamed, (self.name, dict(self.parameters))
         return _rebuilt, ({**self.__dict__, "parameters": dict(self.parameters)},)
 

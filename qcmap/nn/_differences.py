@@ -27,7 +27,7 @@ REACH = defaultdict(lambda: 4.0, erf=1.5)
 
 def has_difference(act: Activation, y: float) -> bool:
     """Whether there is a formula: the function is the catalogue's own, and y within `REACH`."""
-    own = act.name in _TABLE and activation(act.name, kinks=(), **act.parameters) is act
+    own = act.name in _TABLE and act.catalogued
     return own and abs(y) <= REACH[act.name]
 
 

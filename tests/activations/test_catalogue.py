@@ -244,3 +244,12 @@ def test_value_and_derivatives_at_once(name):
         assert len(found) == order + 1
         for values, k in zip(found, range(order + 1), strict=True):
             np.testing.assert_allclose(values, act.derivative(u, k), rtol=2e-13, atol=1e-300)
+
+
+def test_default_activations_stay_the_same_objects():
+    """However many others there have been: pickling and shaping tell the catalogue's own by identity."""
+    before = [activation(name) for name in CATALOGUE]
+    for k in range(400):
+        activation("leaky_relu", negative_slope=0.3 + k / 1000)
+    assert all(activation(act.name) is act for act in before)
+    assert activation("leaky_relu", negative_slope=0.01) is activation("leaky_relu")

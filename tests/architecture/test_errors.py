@@ -267,7 +267,7 @@ class TestZoo:
         [
             "resnet", "resnet_v2:dept=50", "resnet_v2:50", "resnet_v2:depth=77", "mlp:depth=0", "mlp:depth=x",
             "wide_resnet:depth=29", "mlp:depth", "mlp:=3", "resnet_v2:residual_weight=", "resnet_v2:residual_weight=w+",
-            "resnet_v2:residual_weight=0", "resnet_v2:residual_weight=nan", "resnet_v2:norm=batch", "mlp:width=-1",
+            "resnet_v2:residual_weight=0", "resnet_v2:residual_weight=nan", "resnet_v2:norm=group", "mlp:width=-1",
             "resnet_v2:shortcuts=maybe", "resnet_v2:residual_weight=2*pi",
         ],
     )  # fmt: skip
