@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import qcmap as qc
 from qcmap.errors import ArgumentError, DataError, NumericalError
 from qcmap.gated import (
     FullFlow,
@@ -116,3 +117,10 @@ def test_singular_values_are_those_of_matrices(weight):
 def test_data_are_two_arrays(data):
     with pytest.raises(ArgumentError, match=r"^data: they are not two arrays"):
         routing(3, 2, data=data)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, "a", [1.0, np.nan]])
+def test_moments_are_finite_numbers(value: Any) -> None:
+    reduced = qc.gated.reduce(qc.gated.routing(3, 2))
+    with pytest.raises(ArgumentError, match="S: it is no finite number"):
+        reduced.substitute(S=value, D=1.0)

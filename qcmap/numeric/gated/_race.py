@@ -40,9 +40,14 @@ class Race:
 
     @property
     def margin(self) -> Array:
-        """For each mode, what the winner carries at the end over what the next one does."""
+        """For each mode, what the winner carries at the end over what the next one does.
+
+        Infinite if the next one carries nothing, 1 if nobody carries anything.
+        """
         ordered = np.sort(self.learned[:, -1], axis=0)
-        return ordered[-1] / ordered[-2]
+        best, next_one = ordered[-1], ordered[-2]
+        ahead = np.divide(best, next_one, out=np.full(best.shape, np.inf), where=next_one != 0)
+        return np.where(best == 0, 1.0, ahead)
 
     def to_dict(self) -> dict[str, Any]:
         """Schemes, times, contributions, winner and margin as plain data."""

@@ -76,13 +76,23 @@ class Reduced:
         Raises
         ------
         ArgumentError
-            For a name that is no symbol of the moments, or arrays of different lengths.
+            For a name that is no symbol of the moments, values that are no finite numbers, or arrays of different
+            lengths.
         """
         tables = (*self.quotient.targets, *self.quotient.inputs)
         known = {symbol.name for value in tables for symbol in getattr(value, "free_symbols", ())}
         for name in values:
             if name not in known:
                 raise ArgumentError(name, "it is no symbol of the moments", f"choose from {', '.join(sorted(known))}")
+        for name, value in values.items():
+            if getattr(value, "free_symbols", None):
+                continue
+            try:
+                finite = bool(np.isfinite(np.asarray(value, dtype=np.float64)).all())
+            except (TypeError, ValueError):
+                finite = False
+            if not finite:
+                raise ArgumentError(name, f"it is no finite number: {value!r}", "give a number, or one for each mode")
         modes = {np.size(value) for value in values.values() if np.ndim(value) == 1}
         if len(modes) > 1:
             raise ArgumentError("values", f"they have {sorted(modes)} modes", "give as many values each")
