@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -106,14 +106,16 @@ def constants(depth: int = 100) -> dict[str, Solution | Infeasible]:
     return rows
 
 
-def train(*, epochs: int = EPOCHS, seed: int = 0, progress: bool = True) -> dict[str, History]:
-    """Train every network of `NETWORKS` on the digits with SGD and momentum 0.9."""
+def train(
+    names: Iterable[str] = NETWORKS, *, epochs: int = EPOCHS, seed: int = 0, progress: bool = True
+) -> dict[str, History]:
+    """Train networks of `NETWORKS`, all if no names are given, on the digits with SGD and momentum 0.9."""
     from qcmap.nn import fit
 
     data = digits()
     return {
         name: fit(
-            network.build(seed),
+            NETWORKS[name].build(seed),
             data,
             epochs=epochs,
             batch_size=BATCH,
@@ -121,7 +123,7 @@ def train(*, epochs: int = EPOCHS, seed: int = 0, progress: bool = True) -> dict
             seed=seed,
             progress=progress,
         )
-        for name, network in NETWORKS.items()
+        for name in names
     }
 
 

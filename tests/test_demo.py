@@ -21,18 +21,23 @@ def _one_thread():
     torch.set_num_threads(threads)
 
 
+SHAPED = [name for name, network in demo.NETWORKS.items() if network.shaped]
+
+
 @pytest.mark.slow
-def test_shaped_networks_train_and_unshaped_do_not():
-    """The demo's promise: shaped above 90% after one epoch and 99% within twenty, unshaped below 60% after one."""
-    histories = demo.train(progress=False)
-    assert set(histories) == set(demo.NETWORKS)
-    for name, history in histories.items():
+def test_shaped_networks_train():
+    """The demo's promise: above 90% after one epoch, and 99% within seven (seen: after six and four)."""
+    for history in demo.train(SHAPED, epochs=7, progress=False).values():
         assert history.status == "finished"
-        if demo.NETWORKS[name].shaped:
-            assert history.train_accuracy[0] > 0.90
-            assert max(history.train_accuracy[:20]) >= 0.99
-        else:
-            assert history.train_accuracy[0] < 0.60
+        assert history.train_accuracy[0] > 0.90
+        assert max(history.train_accuracy) >= 0.99
+
+
+def test_unshaped_networks_do_not_train():
+    """The demo's promise: below 60% after one epoch."""
+    for history in demo.train(demo.NETWORKS.keys() - SHAPED, epochs=1, progress=False).values():
+        assert history.status == "finished"
+        assert history.train_accuracy[0] < 0.60
 
 
 @pytest.mark.slow
