@@ -18,6 +18,15 @@ from qcmap.nn._shaped import PlainActivation, ShapedActivation, activation_modul
 from qcmap.nn._train import History, fit
 from qcmap.nn._weights import gaussian_weight, orthogonal_weight
 from qcmap.nn.functional import bentid, torch_function
+from qcmap.nn.gates import (
+    GateFunction,
+    GateKernels,
+    SplitModel,
+    Subnetworks,
+    gate_kernels,
+    split_gates,
+    subnetworks,
+)
 from qcmap.nn.measuring._measure import measure
 from qcmap.nn.measuring._results import Measurement, NodeMeasurement
 from qcmap.nn.measuring._seeds import SeedsMeasurement, measure_seeds
@@ -29,6 +38,8 @@ __all__ = [
     "PLN",
     "ChannelNorm",
     "EmpiricalNTK",
+    "GateFunction",
+    "GateKernels",
     "GatedModule",
     "GraphNetwork",
     "History",
@@ -40,6 +51,8 @@ __all__ = [
     "SeedsMeasurement",
     "ShapedActivation",
     "ShapedModel",
+    "SplitModel",
+    "Subnetworks",
     "Traced",
     "WeightedMeanPool",
     "activation_module",
@@ -48,6 +61,7 @@ __all__ = [
     "fit",
     "fold",
     "functional",
+    "gate_kernels",
     "gaussian_weight",
     "initialize",
     "measure",
@@ -57,6 +71,8 @@ __all__ = [
     "pln",
     "pln_inverse",
     "shape",
+    "split_gates",
+    "subnetworks",
     "torch_function",
     "trace",
     "trace_gated",

@@ -18,7 +18,7 @@ M = TypeVar("M", bound=nn.Module)
 
 _LAYERS = nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d
 Layer = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
-Weights = Literal["orthogonal", "gaussian", "truncated", "uniform"]
+Weights = Literal["orthogonal", "gaussian", "truncated", "uniform", "sign"]
 
 
 class Scale(NamedTuple):
@@ -50,7 +50,7 @@ def initialize(
         The model, or a single layer.
     weights
         ``"orthogonal"`` (SUO), ``"gaussian"`` (DKS, section 4.1), ``"truncated"`` (normal, cut at two standard
-        deviations) or ``"uniform"``, each of variance 1/k with k the fan-in.
+        deviations), ``"uniform"`` or ``"sign"`` (two values of opposite sign), each of variance 1/k with k the fan-in.
     delta
         Delta initialization of convolutions; otherwise fan-in over all taps.
     gain

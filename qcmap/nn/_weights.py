@@ -66,11 +66,18 @@ def uniform_matrix(rows: int, columns: int, generator: torch.Generator) -> Tenso
     return (2 * sample - 1) * math.sqrt(3 / columns)
 
 
+def sign_matrix(rows: int, columns: int, generator: torch.Generator) -> Tensor:
+    """Independent entries, 1/sqrt(columns) or its negative with equal chance (NPF, theorem 5.1; DGN, assumption 1)."""
+    sample = torch.randint(2, (rows, columns), generator=generator, device=generator.device)
+    return (2.0 * sample.to(torch.float64) - 1) / math.sqrt(columns)
+
+
 SAMPLERS: dict[str, Sampler] = {
     "orthogonal": suo_matrix,
     "gaussian": gaussian_matrix,
     "truncated": truncated_matrix,
     "uniform": uniform_matrix,
+    "sign": sign_matrix,
 }
 """Distributions of a matrix by name, each of variance 1/columns; columns of SUO matrices keep norms besides."""
 

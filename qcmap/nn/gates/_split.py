@@ -1,0 +1,253 @@
+"""A trained ReLU network split into gates and values (NPF, section 4; DGN, section 3)."""
+
+from __future__ import annotations
+
+import copy
+import operator
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from qcmap.activations import activation
+from qcmap.architecture import (
+    Affine,
+    Architecture,
+    BatchNorm,
+    Concat,
+    Input,
+    MeanPool,
+    Node,
+    Nonlinear,
+    Output,
+    Scale,
+    Sum,
+    WeightedMeanPool,
+)
+from qcmap.errors import ArchitectureError, ArgumentError, DataError
+from qcmap.nn.gates._checks import Range, check_ranges, check_shapes
+from qcmap.nn.gates._function import HARD, GateFunction
+from qcmap.nn.tracing import Traced, traced
+
+LINEAR = Input, Affine, Sum, Concat, Scale, MeanPool, WeightedMeanPool, BatchNorm, Output
+"""What a path goes through unchanged but for a factor; a batch norm in evaluation mode is an affine layer."""
+Slopes = Mapping[str, tuple[float, float]]
+
+
+class Gates(nn.Module):
+    """The gates of a network for its inputs, one tensor for each activation, keyed by the activation's node id.
+
+    An activation with slopes (left, right) is q G with G = left + (right - left) times the gate function of q.
+
+    Parameters
+    ----------
+    preactivations
+        The part of the network that the gates depend on: inputs to a dictionary of pre-activations.
+    slopes
+        (left, right) by node id; (0, 1) for ReLU.
+    function
+        The gate function.
+    """
+
+    def __init__(self, preactivations: fx.GraphModule, slopes: Slopes, function: GateFunction) -> None:
+        super().__init__()
+        self.preactivations, self.slopes, self.function = preactivations, dict(slopes), function
+
+    def forward(self, *inputs: Tensor) -> dict[str, Tensor]:
+        """[batch, ...] inputs to gates of the shapes of the pre-activations."""
+        found: dict[str, Tensor] = {}
+        for name, q in self.preactivations(*inputs).items():
+            left, right = self.slopes[name]
+            gate = self.function(q)
+            found[name] = gate if (left, right) == (0, 1) else left + (right - left) * gate
+        return found
+
+    @property
+    def ranges(self) -> dict[str, Range]:
+        """The least and the largest value of the gates of each activation."""
+        ends = {}
+        for name, (left, right) in self.slopes.items():
+            pair = left, left + (right - left) * self.function.ceiling
+            ends[name] = (min(pair), max(pair))
+        return ends
+
+
+class Values(nn.Module):
+    """The same network with its gates given from outside: a linear function of its inputs for each set of gates.
+
+    Parameters
+    ----------
+    graph
+        Inputs and a dictionary of gates to outputs.
+    shapes
+        Of the gates of one example, by node id.
+    """
+
+    def __init__(self, graph: fx.GraphModule, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        super().__init__()
+        self.graph, self.shapes = graph, dict(shapes)
+
+    def forward(self, *inputs_and_gates: Any) -> Any:
+        """The outputs for inputs [batch, ...], and last a dictionary of gates [batch, *shape]."""
+        *inputs, gates = inputs_and_gates
+        if not inputs or not isinstance(gates, Mapping):
+            raise DataError("gates", f"they are a dictionary, not {type(gates).__name__}", "call values(x, gates)")
+        check_shapes(gates, self.shapes, len(inputs[0]))
+        return self.graph(*inputs, gates)
+
+
+class SplitModel(nn.Module):
+    """A network as two with parameters of their own: one gives the gates, the other has them given.
+
+    Attributes
+    ----------
+    gates, values
+        `Gates` and `Values`.
+    architecture
+        The graph of the network, whose activations are the keys of the gates.
+    """
+
+    def __init__(self, architecture: Architecture, gates: Gates, values: Values) -> None:
+        super().__init__()
+        self.architecture, self.gates, self.values = architecture, gates, values
+
+    def forward(self, *inputs: Tensor) -> Any:
+        """What the network computes: its values at its own gates."""
+        return self.values(*inputs, self.gates(*inputs))
+
+    def at(self, gates: Mapping[str, Tensor], *inputs: Tensor) -> Any:
+        """What the values give at other gates.
+
+        Raises
+        ------
+        DataError
+            Naming the activation: for gates that are missing, of another shape, or outside their range.
+        """
+        check_shapes(gates, self.values.shapes, len(inputs[0]))
+        check_ranges(gates, self.gates.ranges)
+        return self.values(*inputs, gates)
+
+    @torch.no_grad()
+    def follow(self, model: nn.Module) -> SplitModel:
+        """Take over the present parameters and buffers of the network that was split, or of one like it.
+
+        Raises
+        ------
+        ArgumentError
+            Naming what the model lacks, or has in another shape.
+        """
+        state = model.state_dict(keep_vars=True)
+        for part in (self.gates.preactivations, self.values.graph):
+            for name, tensor in part.state_dict(keep_vars=True).items():
+                given = state.get(name)
+                if given is None or given.shape != tensor.shape:
+                    rule = "the model has none" if given is None else f"its shape is not {list(tensor.shape)}"
+                    raise ArgumentError(name, rule, "give the model that was split, or one like it")
+                tensor.copy_(given)
+        return self
+
+    def __repr__(self) -> str:
+        return f"<{self.architecture.name} split at {len(self.values.shapes)} activations, {self.gates.function}>"
+
+
+def split_gates(model: nn.Module, example_input: Any, *, gate: GateFunction = HARD) -> SplitModel:
+    """Split a network of ReLU activations, or others that are linear on either side of zero, into gates and values.
+
+    relu(q) = q G with G = 1 for q > 0 and else 0, so the network is its linear part with gates G at its activations;
+    with the hard gate the outputs are those of the model in evaluation mode. A soft gate gives the soft-ReLU network
+    of the same weights, its features still forwarded through the activations of the model (NPF, section 4).
+
+    Parameters
+    ----------
+    model
+        Any torch model that `trace` understands. It does not change; the two parts have copies of its parameters.
+    example_input
+        As for `trace`.
+    gate
+        The gate function.
+
+    Raises
+    ------
+    TraceError
+        For a model that cannot be traced.
+    ArchitectureError
+        Naming the module: an activation that has no gate form, a batch norm that uses the statistics of the batch, a
+        max pooling, a layer norm or a product; or a model without activations.
+    """
+    for path, module in model.named_modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and (module.training or module.running_mean is None):
+            raise ArchitectureError(
+                path, "it normalizes by the statistics of the batch, so that examples share gates",
+                "call model.eval() first" if module.training else "give it track_running_stats=True",
+            )  # fmt: skip
+    found = traced(model, example_input)
+    slopes = {node.id: _slopes(node) for node in found.architecture.nodes if isinstance(node.op, Nonlinear)}
+    for node in found.architecture.nodes:
+        if not isinstance(node.op, (*LINEAR, Nonlinear)):
+            raise ArchitectureError(
+                node.id, f"a {node.op.kind} has no gate form: it is not linear once the gates of activations are given",
+                "take it out, or split the parts of the model around it",
+            )  # fmt: skip
+    if not slopes:
+        raise ArchitectureError(found.architecture.name, "it has no activations", "there is nothing to split")
+    shapes = {name: tuple(found.reads[name][0].meta["shape"][1:]) for name in slopes}
+    gates = Gates(_preactivations(found, list(slopes)), slopes, gate)
+    split = SplitModel(found.architecture, gates, Values(_values(found, list(slopes)), shapes))
+    return split.eval()
+
+
+def _slopes(node: Node) -> tuple[float, float]:
+    assert isinstance(node.op, Nonlinear)
+    act = activation(node.op.function)  # pyright: ignore[reportArgumentType]
+    if act.two_slopes is None:
+        raise ArchitectureError(
+            node.id, f"{act.name} has no gate form: it is not linear on either side of zero",
+            "use relu or leaky relu there",
+        )  # fmt: skip
+    return act.two_slopes
+
+
+def _preactivations(found: Traced, activations: list[str]) -> fx.GraphModule:
+    """The part of the traced graph that ends in what the activations read."""
+    graph = fx.Graph()
+    copies: dict[fx.Node, fx.Node] = {}
+    kept: dict[fx.Node, fx.Node] = {}
+    wanted = {found.places[name]: name for name in activations}
+    for node in found.graph_module.graph.nodes:
+        if node in wanted:
+            (read,) = found.reads[wanted[node]]
+            # An activation may work in place, so what it reads is put aside before.
+            kept[node] = graph.call_method("clone", (copies[read],))
+        if node.op != "output":
+            copies[node] = graph.node_copy(node, copies.__getitem__)
+    graph.output({name: kept[found.places[name]] for name in activations})
+    return _finished(found, graph)
+
+
+def _values(found: Traced, activations: list[str]) -> fx.GraphModule:
+    """The traced graph with a product with a gate in place of each activation."""
+    graph = fx.Graph()
+    copies: dict[fx.Node, fx.Node] = {}
+    wanted = {found.places[name]: name for name in activations}
+    gates: fx.Node | None = None
+    for node in found.graph_module.graph.nodes:
+        if node.op != "placeholder" and gates is None:
+            gates = graph.placeholder("gates")
+        if node in wanted:
+            (read,) = found.reads[wanted[node]]
+            gate = graph.call_function(operator.getitem, (gates, wanted[node]))
+            copies[node] = graph.call_function(torch.mul, (copies[read], gate))
+        else:
+            copies[node] = graph.node_copy(node, copies.__getitem__)
+    return _finished(found, graph)
+
+
+def _finished(found: Traced, graph: fx.Graph) -> fx.GraphModule:
+    """The graph as a module, with what it reads and no more, and parameters of its own."""
+    part = fx.GraphModule(found.graph_module, graph, class_name=found.architecture.name)
+    graph.eliminate_dead_code()
+    part.delete_all_unused_submodules()
+    graph.lint()
+    part.recompile()
+    return copy.deepcopy(part)
