@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -24,6 +24,7 @@ from qcmap.architecture._sources import RAW
 from qcmap.errors import ArchitectureError
 from qcmap.nn.shaping._branches import ResidualWeight, normalized_weights
 from qcmap.nn.shaping._changes import Change, Kind
+from qcmap.nn.tracing import Traced
 
 BatchNorms = Literal["error", "remove", "layer_norm"]
 Pooling = Literal["keep", "weighted"]
@@ -40,20 +41,30 @@ _REMEDIES = {
 class Draft:
     """The shaped architecture and, by node id of the traced one, what the model needs.
 
-    ``dropped`` nodes are taken out (multiplications and batch norms), ``merged`` sums are part of the sum that reads
-    them, those of ``replaced`` become another op, ``biased`` affine layers need biases.
+    ``dropped`` nodes are taken out (multiplications and batch norms): what stands for each. ``merged`` sums are part of
+    the sum that reads them, those of ``replaced`` become another op, ``biased`` affine layers need biases.
     """
 
     architecture: Architecture
-    dropped: tuple[str, ...] = ()
+    dropped: dict[str, str] = field(default_factory=dict)
     merged: dict[str, str] = field(default_factory=dict)
     replaced: dict[str, Op] = field(default_factory=dict)
     biased: tuple[str, ...] = ()
     changes: tuple[Change, ...] = ()
 
+    def stands_for(self, name: str) -> str:
+        """The node that is left in the place of one of the traced architecture."""
+        return _followed(self.dropped, name)
+
+
+def _followed(dropped: Mapping[str, str], name: str) -> str:
+    while name in dropped:
+        name = dropped[name]
+    return name
+
 
 def drafted(
-    arch: Architecture, *, batch_norm: BatchNorms, pooling: Pooling, scalars: Scalars, residual_weight: ResidualWeight
+    found: Traced, *, batch_norm: BatchNorms, pooling: Pooling, scalars: Scalars, residual_weight: ResidualWeight
 ) -> Draft:
     """The architecture after every change that shaping makes but the activations' constants.
 
@@ -62,7 +73,8 @@ def drafted(
     ArchitectureError
         For the first rule that the result still breaks, with what `shape` can do about it, and how many there are.
     """
-    work = _Drafting(arch)
+    arch = found.architecture
+    work = _Drafting(arch, found.followed())
     work.multipliers(remove=scalars == "remove")
     if batch_norm != "error":
         work.batch_norms(remove=batch_norm == "remove")
@@ -72,14 +84,17 @@ def drafted(
     result = work.current()
     _refuse(result)
     biased = _biased(arch) if batch_norm == "remove" else ()
-    return Draft(result, tuple(work.dropped), work.merged, work.replaced, biased, tuple(work.changes))
+    return Draft(result, work.dropped, work.merged, work.replaced, biased, tuple(work.changes))
 
 
 class _Drafting:
-    """An architecture with nodes taken out (``dropped``: what stands for them) and given other ops (``replaced``)."""
+    """An architecture with nodes taken out (``dropped``: what stands for them) and given other ops (``replaced``).
 
-    def __init__(self, arch: Architecture) -> None:
-        self.traced = arch
+    Something else (dropout, a bias) stands behind the ``followed`` nodes.
+    """
+
+    def __init__(self, arch: Architecture, followed: Collection[str]) -> None:
+        self.traced, self.followed = arch, followed
         self.dropped: dict[str, str] = {}
         self.merged: dict[str, str] = {}
         self.replaced: dict[str, Op] = {}
@@ -104,9 +119,7 @@ class _Drafting:
                 yield from self.branches(self.traced[name])
 
     def _stands_for(self, name: str) -> str:
-        while name in self.dropped:
-            name = self.dropped[name]
-        return name
+        return _followed(self.dropped, name)
 
     def _drop(self, node: Node, kind: Kind, before: str, why: str) -> None:
         self.dropped[node.id] = node.inputs[0]
@@ -116,7 +129,8 @@ class _Drafting:
         """Make weights of sums of what amounts to them, and take other multiplications out if asked for.
 
         A multiplication on a branch of a sum or right after it is a weight; a sum that only another sum reads is part
-        of that one. So ``(a + b) + 0.5 * c`` is one sum with weights 1, 1, 0.5.
+        of that one, unless dropout, a reshape or a bias stands between them. So ``(a + b) + 0.5 * c`` is one sum with
+        weights 1, 1, 0.5.
         """
         arch = self.traced
         readers = Counter((*(name for node in arch.nodes for name in node.inputs), *arch.outputs))
@@ -126,10 +140,12 @@ class _Drafting:
                 weights[node.id] = own = []
                 for weight, name in zip(node.op.weights, node.inputs, strict=True):
                     factor, source = float(weight), name
+                    straight = source not in self.followed
                     while isinstance(arch[source].op, Scale) and readers[source] == 1:
                         factor *= 1.0 if source in self.dropped else self._absorb(arch[source], node.id)
                         source = arch[source].inputs[0]
-                    if source in weights and readers[source] == 1:
+                        straight = straight and source not in self.followed
+                    if source in weights and readers[source] == 1 and straight:
                         self.merged[source] = node.id
                         own += [factor * inner for inner in weights.pop(source)]
                     else:

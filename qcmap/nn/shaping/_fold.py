@@ -43,7 +43,7 @@ def fold(shaped: ShapedModel) -> fx.GraphModule:
     ArchitectureError
         Naming the node where no plain network of this form has the same function: a feature map that two activations
         read with different constants, a sum whose shift no branch can take up, average pooling that counts its padding,
-        layers that share parameters and need different ones.
+        layers that share parameters and need different ones; or a parameter that is added to maps of different scales.
     """
     model = _copied(shaped)
     found = _equivalence(model)
@@ -52,6 +52,8 @@ def fold(shaped: ShapedModel) -> fx.GraphModule:
         _absorb(site, inputs, outputs)
     for norm, inputs, outputs in _norms(model, found):
         _absorb_norm(norm, inputs, outputs)
+    for bias, scale in _added(model, found):
+        _set(bias, scale * _wide(bias))
     _plain_ops(model, found)
     model.graph.lint()
     folded = fx.GraphModule(model, model.graph, class_name="FoldedModel")
@@ -91,6 +93,8 @@ def unfold(plain: nn.Module, shaped: ShapedModel) -> ShapedModel:
         _release(site, given.get(site.path_of_bias), inputs, outputs)
     for norm, inputs, outputs in _norms(model, found):
         _release_norm(norm, inputs, outputs)
+    for bias, scale in _added(model, found):
+        _set(bias, _wide(bias) / scale)
     model.recompile()
     return model
 
@@ -117,13 +121,8 @@ def _check_same(given: dict[str, nn.Parameter], wanted: dict[str, nn.Parameter])
 # --- the affinities of a model -------------------------------------------------------------------------------------
 
 
-def _places(model: ShapedModel) -> dict[str, fx.Node]:
-    by_name = {node.name: node for node in model.graph.nodes}
-    return {name: by_name[place] for name, place in model.places.items()}
-
-
 def _equivalence(model: ShapedModel) -> Equivalence:
-    arch, places = model.architecture, _places(model)
+    arch, places = model.architecture, model.traced.places
     sums = {
         node.id: float(model.get_parameter(f"{places[node.id].target}.weight").detach().double().sum())
         for node in arch.nodes
@@ -137,7 +136,7 @@ Layer = tuple[str, Site, Affinity, Affinity]
 
 def _layers(model: ShapedModel, found: Equivalence) -> Iterator[Layer]:
     """Each affine layer once, with what its input and its output stand for."""
-    places, seen = _places(model), {}
+    places, seen = model.traced.places, {}
     for node in model.architecture.nodes:
         if not isinstance(node.op, Affine):
             continue
@@ -155,7 +154,7 @@ def _layers(model: ShapedModel, found: Equivalence) -> Iterator[Layer]:
 
 def _norms(model: ShapedModel, found: Equivalence) -> Iterator[tuple[Any, Affinity, Affinity]]:
     """Each layer norm's module, with what its input and its output stand for."""
-    places = _places(model)
+    places = model.traced.places
     for node in model.architecture.nodes:
         if not isinstance(node.op, LayerNorm):
             continue
@@ -171,6 +170,19 @@ def _norms(model: ShapedModel, found: Equivalence) -> Iterator[tuple[Any, Affini
                 " them up", "use nn.LayerNorm with elementwise_affine=True, or keep the shaped network",
             )  # fmt: skip
         yield module, inputs, outputs
+
+
+def _added(model: ShapedModel, found: Equivalence) -> Iterator[tuple[nn.Parameter, float]]:
+    """Each parameter that is added to feature maps, with the scale of these: a (x + p) + b = (a x + b) + a p."""
+    for path, names in model.traced.biases.items():
+        scales = np.unique(np.concatenate([np.ravel(found.at[name].scale) for name in names]))
+        if np.ptp(scales) > 1e-13 * np.abs(scales).max():
+            raise ArchitectureError(
+                path, f"the maps that it is added to ({', '.join(map(repr, names))}) have different constants, of which"
+                " it could take up one only", "give each its own parameter, or keep the shaped network",
+            )  # fmt: skip
+        if scales[0] != 1:
+            yield model.get_parameter(path), float(scales[0])
 
 
 # --- parameters ----------------------------------------------------------------------------------------------------
@@ -255,7 +267,7 @@ def _release_norm(norm: Any, inputs: Affinity, outputs: Affinity) -> None:
 
 def _borders(model: ShapedModel, found: Equivalence) -> None:
     """Explicit borders for all filters that read beyond a map whose zeros stand for something else."""
-    places, done = _places(model), []
+    places, done = model.traced.places, []
     for node in model.architecture.nodes:
         if isinstance(node.op, Affine) and (shift := found.at[node.inputs[0]].shift).any():
             site = site_of(model, places[node.id], node.id)
@@ -271,7 +283,7 @@ def _borders(model: ShapedModel, found: Equivalence) -> None:
 
 def _plain_ops(model: ShapedModel, found: Equivalence) -> None:
     """Plain activations and weighted sums, as calls of torch's own functions."""
-    places = _places(model)
+    places = model.traced.places
     for node in model.architecture.nodes:
         place = places[node.id]
         if isinstance(node.op, Nonlinear):

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import fx, nn
 from torch.fx.node import map_arg
 
-from qcmap.architecture import Affine
 from qcmap.nn.shaping._changes import Change, Report
-from qcmap.nn.shaping._sites import site_of
-from qcmap.nn.tracing import Traced
+from qcmap.nn.tracing import Traced, Whereabouts
 
 if TYPE_CHECKING:
     from qcmap.architecture import Architecture, Violation
@@ -26,13 +24,11 @@ _KEY = "qcmap"
 class Made:
     """What a shaped model knows of itself; immutable, so copies of the model share it."""
 
-    architecture: Architecture
+    whereabouts: Whereabouts
     shaping: Shaping
     method: str
     changes: tuple[Change, ...]
     warnings: tuple[Violation, ...]
-    places: Mapping[str, str] = field(repr=False)
-    channel_axes: Mapping[str, int] = field(repr=False)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Made:
         return self
@@ -56,7 +52,7 @@ class ShapedModel(fx.GraphModule):
     @property
     def architecture(self) -> Architecture:
         """The graph of the shaped model, with normalized sums and without what was removed."""
-        return self._made.architecture
+        return self._made.whereabouts.architecture
 
     @property
     def shaping(self) -> Shaping:
@@ -66,18 +62,12 @@ class ShapedModel(fx.GraphModule):
     @property
     def places(self) -> Mapping[str, str]:
         """For each node id of the architecture, the name of the node of ``graph`` whose value it stands for."""
-        return self._made.places
+        return self._made.whereabouts.places
 
     @property
     def traced(self) -> Traced:
         """The way from the nodes of the architecture to the model's graph, as `qcmap.nn.traced` gives it."""
-        by_name = {node.name: node for node in self.graph.nodes}
-        places = {name: by_name[place] for name, place in self.places.items()}
-        modules = {name: str(at.target) if at.op == "call_module" else None for name, at in places.items()}
-        reads = {name: (at,) if at.op == "placeholder" else tuple(at.all_input_nodes) for name, at in places.items()}
-        affines = [node.id for node in self.architecture.nodes if isinstance(node.op, Affine)]
-        weights = {name: site_of(self, places[name], name).weight_path for name in affines}
-        return Traced(self.architecture, self, places, reads, modules, weights, self._made.channel_axes)
+        return Traced(self, self._made.whereabouts)
 
     @property
     def warnings(self) -> tuple[Violation, ...]:
@@ -87,7 +77,7 @@ class ShapedModel(fx.GraphModule):
     def report(self) -> Report:
         """What was replaced, layer by layer, and why; ``str`` of it is Markdown."""
         made = self._made
-        return Report(made.architecture.name, made.method, made.changes, made.warnings)
+        return Report(self.architecture.name, made.method, made.changes, made.warnings)
 
     def predict_maps(self) -> NetworkMaps:
         """The Q and C maps of the model at its initialization, node by node; see `qcmap.network_maps`."""

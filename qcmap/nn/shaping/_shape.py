@@ -97,16 +97,11 @@ def shape(
     source = generator_from(seed, generator)
     solve, words = _solver(method, zeta, options)
     found = traced(model, example_input)
-    draft = drafted(
-        found.architecture, batch_norm=batch_norm, pooling=pooling, scalars=scalars, residual_weight=residual_weight
-    )
+    draft = drafted(found, batch_norm=batch_norm, pooling=pooling, scalars=scalars, residual_weight=residual_weight)
     shaping = solve(draft.architecture)
-    places, changes = carried_out(found, draft, shaping, weights, delta=delta, generator=source)
+    whereabouts, changes = carried_out(found, draft, shaping, weights, delta=delta, generator=source)
     warnings = (*shaping.warnings, *_fan_in(draft.architecture, delta=delta))
-    axes = {name: axis for name, axis in found.channel_axes.items() if name in places}
-    made = Made(
-        draft.architecture, shaping, f"{words}: {shaping!r}", (*draft.changes, *changes), warnings, places, axes
-    )
+    made = Made(whereabouts, shaping, f"{words}: {shaping!r}", (*draft.changes, *changes), warnings)
     shaped = ShapedModel(found.graph_module, found.graph_module.graph, made)
     _set_modes(shaped, model)
     return shaped

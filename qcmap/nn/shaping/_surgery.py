@@ -19,7 +19,7 @@ from qcmap.nn.shaping._changes import Change
 from qcmap.nn.shaping._draft import Draft
 from qcmap.nn.shaping._norm import ChannelNorm
 from qcmap.nn.shaping._sites import Site, check_storage, is_parameter, site_of
-from qcmap.nn.tracing import Traced
+from qcmap.nn.tracing import Traced, Whereabouts
 from qcmap.numeric import Shaping
 
 _DRAWN = {"orthogonal": orthogonal_weight, "gaussian": gaussian_weight}
@@ -33,13 +33,12 @@ def carried_out(
     *,
     delta: bool,
     generator: torch.Generator,
-) -> tuple[dict[str, str], list[Change]]:
+) -> tuple[Whereabouts, list[Change]]:
     """Change the traced copy into the shaped model, in place.
 
     Returns
     -------
-    For each node id of the shaped architecture the name of its fx node, and what was changed besides the draft's
-    changes.
+    The shaped architecture with the way back to the copy, and what was changed besides the draft's changes.
 
     Raises
     ------
@@ -77,7 +76,7 @@ def carried_out(
     changes += work.draw(draft.architecture, weights, delta=delta, generator=generator)
     work.model.graph.lint()
     work.model.recompile()
-    return {node.id: work.places[node.id].name for node in draft.architecture.nodes}, changes
+    return work.whereabouts(draft), changes
 
 
 _WHY = {
@@ -93,6 +92,7 @@ class _Surgery:
     def __init__(self, found: Traced) -> None:
         self.found, self.model = found, found.graph_module
         self.places: dict[str, fx.Node] = dict(found.places)
+        self._reading = dict(found.reads)
         self._instead: dict[fx.Node, fx.Node] = {}
         activations = (node.id for node in found.architecture.nodes if isinstance(node.op, Nonlinear))
         self._leaving = {found.places[name] for name in activations}
@@ -104,7 +104,7 @@ class _Surgery:
 
     def _reads(self, name: str) -> list[fx.Node]:
         """What a node reads now."""
-        return [self._live(node) for node in self.found.reads[name]]
+        return [self._live(node) for node in self._reading[name]]
 
     def drop(self, name: str) -> None:
         """Take a node of one input out: its readers read its input."""
@@ -123,8 +123,7 @@ class _Surgery:
     def _branches(self, name: str, draft: Draft) -> list[fx.Node]:
         found: list[fx.Node] = []
         for source, read in zip(self.found.architecture[name].inputs, self._reads(name), strict=True):
-            while source in draft.dropped:
-                source = self.found.architecture[source].inputs[0]
+            source = draft.stands_for(source)
             found += self._branches(source, draft) if source in draft.merged else [read]
         return found
 
@@ -165,8 +164,22 @@ class _Surgery:
             new = graph.call_module(path, tuple(reads))
         new.meta["shape"] = place.meta["shape"]
         self._stand_in(place, new)
-        self.places[name] = new
+        self.places[name], self._reading[name] = new, tuple(reads)
         return new
+
+    def whereabouts(self, draft: Draft) -> Whereabouts:
+        """The shaped architecture and the way back to the changed graph."""
+        found = self.found
+        names = [node.id for node in draft.architecture.nodes]
+        biases = {path: tuple(dict.fromkeys(map(draft.stands_for, maps))) for path, maps in found.biases.items()}
+        return Whereabouts(
+            draft.architecture,
+            {name: self.places[name].name for name in names},
+            {name: tuple(read.name for read in self._reads(name)) for name in names},
+            found.weights,
+            {name: axis for name, axis in found.channel_axes.items() if name in draft.architecture.index},
+            biases,
+        )
 
     def _stand_in(self, old: fx.Node, new: fx.Node) -> None:
         old.replace_all_uses_with(new)
@@ -250,7 +263,12 @@ class _Surgery:
             if site.bias_path is not None and site.bias is not None:
                 known[site.bias_path] = None
                 site.bias.zero_()
-        for path in self.found.biases:
+        for path, maps in self.found.biases.items():
+            if path in known:
+                raise ArchitectureError(
+                    path, f"it is a parameter of a layer, and is added to the feature map of {maps[0]!r} as well",
+                    "give the two parameters of their own",
+                )  # fmt: skip
             known[path] = None
             self.model.get_parameter(path).zero_()
         self._neutral(arch, known)

@@ -157,7 +157,7 @@ def _power(t: Translator, call: Call) -> Feature:
 def product(t: Translator, call: Call, x: Feature, y: Feature, *, inverse: bool = False) -> Feature | None:
     """The product (or quotient) of two functions of one feature map, an activation of it; None if they are not."""
     first, second = pointwise_of(x), pointwise_of(y)
-    if first.base.draft is None or first.base.draft is not second.base.draft or x.layout != y.layout:
+    if not first.base.same_map(second.base) or x.layout != y.layout:
         return None
     power = -1 if inverse else 1
     both = Pointwise(first.base, lambda u: first.expression(u) * second.expression(u) ** power, bent=True)

@@ -47,7 +47,7 @@ class Feature:
     """A feature map: the recorded node that gives it, its draft, what its axes hold, the extent of its locations.
 
     ``draft`` is None for a multiple of a map plus a constant other than zero, which no op stands for; it may become
-    part of an activation.
+    part of an activation. ``biases`` are the calls that added parameters to it, which no op stands for either.
     """
 
     place: fx.Node
@@ -55,6 +55,11 @@ class Feature:
     layout: Layout
     locations: tuple[int, ...]
     pointwise: Pointwise | None = None
+    biases: tuple[fx.Node, ...] = ()
+
+    def same_map(self, other: Feature) -> bool:
+        """Whether the two are one node's feature map with the same parameters added, in whatever form."""
+        return self.draft is not None and self.draft is other.draft and self.biases == other.biases
 
     @property
     def channels(self) -> int:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from torch import fx, nn
@@ -15,47 +14,7 @@ from qcmap.nn.tracing._feature import Draft, Feature
 from qcmap.nn.tracing._record import Recording, record
 from qcmap.nn.tracing._rules import MODULES, OWN, RULES
 from qcmap.nn.tracing._translate import Translator, sizes
-
-
-@dataclass(frozen=True)
-class Traced:
-    """A torch model as an architecture, and where each node of it is computed.
-
-    Attributes
-    ----------
-    architecture
-        The graph; its node ids are the paths of modules, or the path of a module and a word for a call in its forward.
-    graph_module
-        A copy of the model as a torch.fx graph, which computes what the model does in eval mode.
-    places
-        For each node id, the node of that graph whose result it is. What the architecture has no node for (dropout,
-        reshapes, biases) stays in the graph.
-    reads
-        For each node id, the nodes of that graph that it reads, one for each input of the node: what the architecture
-        has no node for may lie between the place of an input and what is read.
-    modules
-        For each node id, the path of the module whose call it is; None for calls of functions and methods.
-    weights
-        For each affine node, the path of the parameter that holds its weights.
-    channel_axes
-        For each node id whose place has one axis for the channels, the first axis for the batch, and the others, in
-        their order, for the locations: the number of the channels' axis.
-    biases
-        Paths of parameters that are added to feature maps. The architecture takes them as the zeros that biases are at
-        initialization (DKS, section 4.1).
-    """
-
-    architecture: Architecture
-    graph_module: fx.GraphModule
-    places: Mapping[str, fx.Node] = field(repr=False)
-    reads: Mapping[str, tuple[fx.Node, ...]] = field(repr=False)
-    modules: Mapping[str, str | None] = field(repr=False)
-    weights: Mapping[str, str] = field(repr=False)
-    channel_axes: Mapping[str, int] = field(repr=False)
-    biases: tuple[str, ...] = ()
-
-    def __repr__(self) -> str:
-        return f"<traced {self.architecture!r}>"
+from qcmap.nn.tracing._whereabouts import Traced, Whereabouts
 
 
 def trace(model: nn.Module, example_input: Any) -> Architecture:
@@ -115,12 +74,17 @@ def traced(model: nn.Module, example_input: Any) -> Traced:
         if "val" in node.meta:
             node.meta["shape"] = sizes(node)
             del node.meta["val"]
-    modules = {**dict.fromkeys(places), **{names[d]: d.module for d in drafts}}
     reads = {**{name: (place,) for name, place in places.items()}, **{names[d]: tuple(d.reads) for d in drafts}}
     known = {name: axis for name, axis in axes.items() if axis is not None}
-    return Traced(
-        architecture, recording.graph_module, places, reads, modules, weights, known, tuple(translator.biases)
+    found = Whereabouts(
+        architecture,
+        {name: place.name for name, place in places.items()},
+        {name: tuple(read.name for read in nodes) for name, nodes in reads.items()},
+        weights,
+        known,
+        {path: tuple(names[d] for d in maps) for path, maps in translator.biases.items()},
     )
+    return Traced(recording.graph_module, found)
 
 
 def _channel_axis(translator: Translator, place: fx.Node) -> int | None:

@@ -38,13 +38,13 @@ class Translator:
         What each node of the recorded graph stands for: `Feature`, `Constant`, a tuple of these; None for a tensor of
         integers that the network gets, such as tokens.
     biases
-        Names of parameters that are added to feature maps.
+        For each parameter that is added to feature maps, the drafts of these.
     """
 
     def __init__(self, recording: Recording, rules: Mapping[str, Rule], modules: Mapping[type[nn.Module], str]) -> None:
         self.recording, self.rules, self.modules = recording, rules, modules
         self.values: dict[fx.Node, Value] = {}
-        self.biases: dict[str, None] = {}
+        self.biases: dict[str, dict[Draft, None]] = {}
         self.inputs: dict[str, _Given] = {}
         self._names = {id(t): name for name, t in recording.graph_module.named_parameters()}
         self._numbers: dict[fx.Node, Tensor] = {}

@@ -27,6 +27,11 @@ def _add(sign: float, *, reverse: bool = False) -> Rule:
             return added(t, call, [x, y], weights)
         if isinstance(x, Feature):
             return _shifted(t, call, x, y, weights[1])
+        if isinstance(x, Constant) and x.sources is not None and weights[1] != 1:
+            raise t.error(
+                call, "it adds a multiple of a feature map to a parameter, two things in one call",
+                "multiply the map first, or add the parameter to it: parameter + (-x)",
+            )  # fmt: skip
         shifted = _scaled(t, call, y, weights[1]) if weights[1] != 1 else y
         return _shifted(t, call, shifted, x, 1.0)
 
@@ -45,7 +50,7 @@ def added(t: Translator, call: Call, parts: list[Feature], weights: tuple[float,
             )  # fmt: skip
     pointwise = None
     forms = [pointwise_of(x) for x in parts]
-    if all(form.base.draft is forms[0].base.draft is not None for form in forms):
+    if all(form.base.same_map(forms[0].base) for form in forms):
         pointwise = Pointwise(
             forms[0].base,
             lambda u: sum(w * form.expression(u) for w, form in zip(weights, forms, strict=True)),
@@ -61,8 +66,7 @@ def _shifted(t: Translator, call: Call, x: Feature, constant: Any, weight: float
     if isinstance(constant, Constant):
         _same_shape(t, call, x)
         if constant.sources is not None:
-            t.biases.update(dict.fromkeys(constant.sources))
-            return replace(x, place=call.node)
+            return _biased(t, call, x, constant.sources)
         number = entry(t, call, constant, "adds")
     else:
         number = float(constant)
@@ -72,6 +76,15 @@ def _shifted(t: Translator, call: Call, x: Feature, constant: Any, weight: float
     form = pointwise_of(x)
     shifted = Pointwise(form.base, lambda u: form.expression(u) + number, form.bent)
     return Feature(call.node, None, x.layout, x.locations, shifted)
+
+
+def _biased(t: Translator, call: Call, x: Feature, parameters: tuple[str, ...]) -> Feature:
+    """A feature map plus a parameter: a formula that it has been part of ends here, as it has no place for that."""
+    x = t.solid(x)
+    assert x.draft is not None, call.node
+    for path in parameters:
+        t.biases.setdefault(path, {})[x.draft] = None
+    return replace(x, place=call.node, pointwise=None, biases=(*x.biases, call.node))
 
 
 def entry(t: Translator, call: Call, constant: Constant, verb: str) -> float:

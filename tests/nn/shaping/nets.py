@@ -61,6 +61,24 @@ class Branches(nn.Module):
         return self.out(self.act(self.join(torch.cat([u, torch.tanh(self.d(u))], dim=-1))))
 
 
+class Added(nn.Module):
+    """Parameters added by hand: to the input of activations, between sums, after a reshape, one in two places."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+        self.c, self.d, self.out = nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 3, padding=1), nn.Linear(8, 3)
+        self.shift, self.inner = (nn.Parameter(torch.randn(8, 1, 1)) for _ in range(2))
+        self.position, self.end = nn.Parameter(torch.randn(1, 36, 8)), nn.Parameter(torch.randn(8))
+
+    def forward(self, x):
+        h = self.b(functional.silu(self.a(x) + self.shift))
+        g = self.c(functional.silu(h) + self.inner)
+        h = (h + g + self.shift.view(1, 8, 1, 1)) * 0.5 + self.d(functional.silu(g))
+        h = h.flatten(2).transpose(1, 2) + self.position
+        return self.out(functional.silu(h).mean(1) - self.end)
+
+
 def mlp(depth=10, width=16, act=nn.Softplus):
     layers = [layer for _ in range(depth) for layer in (nn.Linear(width, width), act())]
     return nn.Sequential(*layers, nn.Linear(width, 4))

@@ -106,6 +106,36 @@ def test_nested_sums_and_multiplications_are_weights():
     assert any(isinstance(m, nn.Dropout) for m in shaped.modules())
 
 
+@pytest.mark.parametrize(
+    "between",
+    [
+        lambda self, h: h + self.shift,
+        lambda self, h: nn.functional.dropout(h, 0.5, self.training),
+        lambda self, h: h.unflatten(1, (4, 2)).flatten(1),
+    ],
+    ids=["bias", "dropout", "reshape"],
+)
+def test_what_stands_between_two_sums_stays_there(between):
+    """Sums become one only where nothing else would get lost."""
+
+    class Nested(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.c, self.d, self.e = (nn.Linear(8, 8) for _ in range(5))
+            self.shift = nn.Parameter(torch.zeros(8))
+
+        def forward(self, x):
+            h = torch.tanh(self.a(x))
+            return self.e(torch.tanh(between(self, self.b(h) - 2 * self.c(h)) + self.d(h)))
+
+    shaped = qnn.shape(Nested().train(), torch.randn(2, 8), zeta=1.2)
+    sums = [node for node in shaped.architecture.nodes if node.op.kind == "sum"]
+    assert [len(node.inputs) for node in sums] == [2, 2]
+    (read, _), inner = shaped.traced.reads[sums[1].id], shaped.traced.places[sums[0].id]
+    assert read is not inner
+    assert inner in read.all_input_nodes or inner in read.all_input_nodes[0].all_input_nodes
+
+
 class Scaled(nn.Module):
     def __init__(self):
         super().__init__()
@@ -194,10 +224,20 @@ class Odd(nn.Module):
         return self.out(torch.tanh(self.linear(x) * self.gain))
 
 
+class Tied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(8, 8, bias=False), nn.Linear(8, 8)
+
+    def forward(self, x):
+        return self.b(torch.tanh(self.a(x) + self.b.bias))
+
+
 @pytest.mark.parametrize(
     ("model", "x", "names"),
     [
         (Odd(), torch.randn(2, 8), "entries differ"),
+        (Tied(), torch.randn(2, 8), "^b.bias: it is a parameter of a layer, and is added to the feature map of 'a'"),
         (nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), torch.randn(2, 5, 8), "no-multiplication"),
         (nn.Sequential(nn.Linear(8, 8), nn.LSTM(8, 8)), torch.randn(2, 8), "1"),
         (nn.Sequential(nn.Linear(8, 8), nn.Tanh(), nn.Tanh(), nn.Linear(8, 8)), torch.randn(2, 8), "consecutive"),

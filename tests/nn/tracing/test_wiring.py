@@ -164,8 +164,35 @@ def test_several_inputs_and_outputs_and_shared_parameters():
     names = [arch[name].op.parameters for name in ("shared", "shared_2", "tied", "linear")]
     assert names == ["shared.weight"] * 3 + [None]
     assert traced.weights["linear"] == "free"
-    assert traced.biases == ("shift",)
+    assert traced.biases == {"shift": ("tied",)}
     assert set(traced.graph_module(torch.randn(2, 6), torch.randn(2, 6))) == {"joint", "side"}
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda self, h: h * torch.sigmoid(h + self.shift),
+        lambda self, h: h * (torch.sigmoid(h) + self.shift),
+        lambda self, h: (torch.tanh(h) * 2 + self.shift) * torch.sigmoid(h),
+    ],
+)
+def test_a_formula_does_not_swallow_a_parameter(forward):
+    """With it, no activation of one map: a product of two."""
+    found = ops_of(between(forward, shift=nn.Parameter(torch.zeros(8, 1, 1))).architecture)
+    assert Multiply() in found
+
+
+def test_a_parameter_is_added_behind_what_is_written_out():
+    traced = between(lambda self, h: h * F.relu6(h + 3) / 6 + self.shift, shift=nn.Parameter(torch.zeros(8, 1, 1)))
+    assert ops_of(traced.architecture) == [Nonlinear("hardswish")]
+    ((node,),) = traced.biases.values()
+    assert traced.architecture[node].op == Nonlinear("hardswish")
+    assert [user.name for user in traced.places[node].users] == ["add_1"]
+
+
+def test_a_parameter_minus_a_map_is_refused_for_what_it_is():
+    with pytest.raises(TraceError, match="two things in one call"):
+        between(lambda self, h: self.shift - h, shift=nn.Parameter(torch.zeros(8, 1, 1)))
 
 
 def test_the_model_is_left_untouched():
