@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from examples.experiment import Cells, Experiment, Finding, Result, mean_and_error, shown
 from examples.neural_race.banks import Bank, mean_over, neighbours, scattered, squared_error
-from examples.neural_race.experiment import Cells, Experiment, Finding, Result, mean_and_error, shown
 from examples.neural_race.routing import HIERARCHY
 from qcmap.gated import descend, race, reduce, sharing, solve
 

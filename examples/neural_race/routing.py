@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from examples.neural_race.experiment import Cells, Experiment, Finding, Result, mean_and_error, shown
+from examples.experiment import Cells, Experiment, Finding, Result, mean_and_error, shown
 from qcmap.gated import FullFlow, decouple, decoupled_weights, descend, project, random_weights, reduce, routing
 
 if TYPE_CHECKING:

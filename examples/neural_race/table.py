@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from examples.neural_race.experiment import Experiment
+from examples.experiment import Experiment
 from examples.neural_race.race import SCHEMES, TRANSFER
 from examples.neural_race.routing import ROUTING
 from examples.neural_race.scale import SCALE

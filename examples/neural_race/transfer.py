@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from examples.experiment import Cells, Experiment, Finding, Result, mean_and_error, shown
 from examples.neural_race.banks import Bank, cross_entropy, error_rate, mean_over, neighbours
 from examples.neural_race.data import Base, Domains, cifar, digits, mnist, transformed
-from examples.neural_race.experiment import Cells, Experiment, Finding, Result, mean_and_error, shown
 from examples.neural_race.race import curves
 from qcmap.errors import ArgumentError
 

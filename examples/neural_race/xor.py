@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from examples.neural_race.experiment import Cells, Experiment, Finding, Result, mean_and_error, shown
+from examples.experiment import Cells, Experiment, Finding, Result, mean_and_error, shown
 from qcmap.gated import decouple, reduce, xor
 
 if TYPE_CHECKING:
