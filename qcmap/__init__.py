@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         selu_like,
         tat,
     )
+    from qcmap.numeric.paths._kernel import path_kernel
     from qcmap.symbolic import (
         MaximalSlope,
         SlopePolynomial,
@@ -60,6 +61,7 @@ _HOMES = {
         "selu_like",
         "tat",
     ),
+    "qcmap.paths": ("path_kernel",),
     "qcmap.symbolic": (
         "MaximalSlope",
         "SlopePolynomial",
@@ -70,7 +72,7 @@ _HOMES = {
     ),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
-_SUBMODULES = frozenset({"activations", "architecture", "errors", "gated", "nn", "numeric", "symbolic"})
+_SUBMODULES = frozenset({"activations", "architecture", "errors", "gated", "nn", "numeric", "paths", "symbolic"})
 
 __all__ = [
     "Activation",
@@ -99,6 +101,7 @@ __all__ = [
     "network_maps",
     "ntk",
     "ntk_gram",
+    "path_kernel",
     "save",
     "selu_like",
     "slope_polynomial",

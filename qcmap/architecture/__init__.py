@@ -30,6 +30,7 @@ from qcmap.architecture._ops import (
 from qcmap.architecture._rewrite import Change, Rewrite
 from qcmap.architecture._rules import RULES, Rule, Violation, check, refuse_without_maps
 from qcmap.architecture._sources import is_depthwise, raw_maps
+from qcmap.architecture._units import Units
 from qcmap.architecture._values import Locations, is_symbolic
 
 __all__ = [
@@ -60,6 +61,7 @@ __all__ = [
     "Rule",
     "Scale",
     "Sum",
+    "Units",
     "Violation",
     "Weight",
     "WeightedMeanPool",

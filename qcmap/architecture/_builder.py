@@ -85,7 +85,7 @@ class Builder:
         *,
         kernel: Sequence[int] = (),
         stride: int = 1,
-        padding: int | Literal["same"] = "same",
+        padding: int | Literal["same", "circular"] = "same",
         weight_variance: Weight = 1.0,
         bias_variance: Weight = 0.0,
         init: Literal["delta", "fan_in"] = "delta",

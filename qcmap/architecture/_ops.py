@@ -97,7 +97,8 @@ class Affine(Op):
     kernel
         Filter sizes, one an axis; empty for a fully-connected layer, which acts on each location.
     stride, padding
-        As in torch, the same along every axis; ``"same"`` pads so that a stride of 1 keeps all locations.
+        As in torch, the same along every axis; ``"same"`` pads so that a stride of 1 keeps all locations, and
+        ``"circular"`` does so with the locations of the other end in place of zeros.
     weight_variance, bias_variance
         Weights have variance ``weight_variance`` / k, k the fan-in, and biases ``bias_variance``: an input value m
         becomes ``weight_variance * m + bias_variance``. Deep Kernel Shaping needs 1 and 0.
@@ -117,7 +118,7 @@ class Affine(Op):
     channels: Channels | None = None
     kernel: Locations = ()
     stride: int = 1
-    padding: int | Literal["same"] = "same"
+    padding: int | Literal["same", "circular"] = "same"
     weight_variance: Weight = 1.0
     bias_variance: Weight = 0.0
     init: Literal["delta", "fan_in"] = "delta"

@@ -74,7 +74,7 @@ def check_number(value: object, node: str, what: str, *, least: float = -math.in
 
 
 def check_window(kernel: Locations, stride: int | None, padding: int | str, node: str, dilation: int = 1) -> None:
-    """Raise unless sizes are positive integers and the padding is "same" or a count that keeps centres inside."""
+    """Raise unless sizes are positive integers and the padding is a word or a count that keeps centres inside."""
     if not isinstance(kernel, tuple):
         raise ArchitectureError(node, f"a kernel has one size an axis, not {kernel!r}", "give a tuple such as (3, 3)")
     for size in kernel:
@@ -89,9 +89,11 @@ def check_window(kernel: Locations, stride: int | None, padding: int | str, node
                 "use an odd size, or padding=0",
             )  # fmt: skip
         return
+    if isinstance(padding, str) and padding == "circular":
+        return
     if isinstance(padding, (bool, str)) or not isinstance(padding, Integral) or padding < 0:
         raise ArchitectureError(
-            node, f"padding must be 'same' or a count of locations, not {padding!r}", "give 'same', 0 or more"
+            node, f"padding must be 'same', 'circular' or a count of locations, not {padding!r}", "give one of these"
         )
     most = min((dilation * ((size - 1) // 2) for size in kernel), default=padding)
     if padding > most:
@@ -107,7 +109,7 @@ def visited(
     """Along each axis, the input locations in the middle of a sliding window, in the order of the outputs.
 
     An even window has its middle at the left one of two; with "same" padding, of one less than the window in all, that
-    is where torch has it.
+    is where torch has it. Circular padding pads as much.
 
     Raises `ArchitectureError` if the kernel has another number of axes or does not fit.
     """

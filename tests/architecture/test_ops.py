@@ -24,6 +24,7 @@ from qcmap.architecture import (
     Output,
     Scale,
     Sum,
+    Units,
     check,
     is_symbolic,
 )
@@ -516,3 +517,17 @@ def test_variances_of_every_layer_in_random_networks(arch, c, q1, q2, weights, b
         a, b, m, _ = formula[name][:, 0]
         np.testing.assert_allclose([found.q1, found.q2], [a, b], rtol=1e-12)
         assert float(found.c) * math.sqrt(a * b) == pytest.approx(m, abs=1e-10 * math.sqrt(a * b))
+
+
+@pytest.mark.parametrize(("kernel", "stride", "dilation"), [(3, 1, 1), (2, 1, 3), (5, 2, 1), (4, 3, 1)])
+def test_circular_padding_reads_the_other_end(kernel, stride, dilation):
+    """Every location has all taps; those beyond an end are counted from the other (as torch's circular padding)."""
+    b = Builder("ring")
+    h = b.affine(b.input("x", 1, locations=(7,)), 1, kernel=(kernel,), stride=stride, padding="circular",
+                 dilation=dilation)  # fmt: skip
+    arch = b.build([h])
+    (centres,) = arch[h].op.centres((7,))
+    assert centres == range(0, 7, stride)
+    taps = Units.of(arch).taps(h)
+    want = (np.arange(0, 7, stride) + dilation * (np.arange(kernel)[:, None] - (kernel - 1) // 2)) % 7
+    np.testing.assert_array_equal(taps, want)

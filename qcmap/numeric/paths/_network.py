@@ -1,0 +1,216 @@
+"""The gated network itself, forward and backward, with its gates given or those of ReLU (NPF, Table 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qcmap.architecture import (
+    Affine,
+    Algebra,
+    Architecture,
+    Concat,
+    Gate,
+    Input,
+    MaxPool,
+    MeanPool,
+    Node,
+    Nonlinear,
+    Output,
+    Scale,
+    Sum,
+    Units,
+)
+from qcmap.architecture._units import Integers
+from qcmap.errors import DataError
+from qcmap.numeric.paths._coactive import tapped, windows
+from qcmap.numeric.paths._gates import Gates, Layered, gates_of, inputs_of
+from qcmap.numeric.paths._weights import Weights, weights_of
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class GatedPass:
+    """A pass forward through a gated network: its gates, and the feature maps [locations, n, channels] by node."""
+
+    weights: Weights
+    gates: Gates
+    maps: Layered
+
+    @property
+    def units(self) -> Units:
+        """Of the architecture."""
+        return self.weights.units
+
+    @property
+    def outputs(self) -> Array:
+        """All output units, [n, units]."""
+        names = self.units.architecture.outputs
+        flat = [np.moveaxis(self.maps[name], 0, 2).reshape(self.gates.count, -1) for name in names]
+        return np.concatenate(flat, axis=1)
+
+    def sensitivities(self) -> Iterator[Layered]:
+        """For each output unit, its derivatives in the feature map of every node, [locations, n, channels]."""
+        arch = self.units.architecture
+        for output in arch.outputs:
+            for channel in range(self.units.channels[output]):
+                for place in range(self.units.places(output)):
+                    seed = np.zeros_like(self.maps[output])
+                    seed[place, :, channel] = 1
+                    yield self._backward({output: seed})
+
+    def _backward(self, found: Layered) -> Layered:
+        arch = self.units.architecture
+        for node in reversed(arch.nodes):
+            if node.id not in found:
+                found[node.id] = np.zeros_like(self.maps[node.id])
+            if node.inputs:
+                for source, delta in zip(node.inputs, self._before(node, found[node.id]), strict=True):
+                    found[source] = found[source] + delta if source in found else delta
+        return found
+
+    def _before(self, node: Node, delta: Array) -> list[Array]:
+        """What a derivative at a node is at its inputs."""
+        op, units = node.op, self.units
+        if isinstance(op, Affine):
+            return [_affine_back(units, node, self.weights.at(node.id), delta)]
+        if isinstance(op, Nonlinear):
+            return [delta * self.gates.values[node.id]]
+        if isinstance(op, Gate):
+            return [delta * self.gates.variables[op.name][:, None]]
+        if isinstance(op, Sum):
+            return [delta * _number(weight) for weight in op.weights]
+        if isinstance(op, Scale):
+            return [delta * _number(op.factor)]
+        if isinstance(op, Concat):
+            bounds = np.cumsum([units.channels[name] for name in node.inputs])[:-1]
+            return np.split(delta, bounds, axis=2)
+        if isinstance(op, MeanPool):
+            taps = units.taps(node.id)
+            return [_spread(delta, taps, units.places(node.inputs[0])) / len(taps)]
+        if isinstance(op, MaxPool):
+            taps, chosen = units.taps(node.id), self.gates.choices[node.id]
+            before = np.zeros((units.places(node.inputs[0]), *delta.shape[1:]), dtype=delta.dtype)
+            for position, tap in enumerate(taps):
+                _add(before, tap, delta * (chosen == position))
+            return [before]
+        return [delta]
+
+
+def run_gated(
+    arch: Architecture | Units, weights: Weights | Mapping[str, Any], gates: Gates | Mapping[str, Any], x: Any
+) -> GatedPass:
+    """The network with these weights and gates on inputs [n, channels, *extent] (NPF, Table 1).
+
+    Raises
+    ------
+    DataError
+        For weights, gates or inputs that do not fit.
+    ArchitectureError
+        As `Units.of`.
+    """
+    given = weights_of(arch, weights)
+    open_gates = gates_of(given.units, gates)
+    return _run(given, inputs_of(given.units, x, open_gates.count), open_gates)
+
+
+def run_relu(arch: Architecture | Units, weights: Weights | Mapping[str, Any], x: Any) -> GatedPass:
+    """The network with ReLU at every activation; its gates are those that are on, q > 0 (NPF, Table 1).
+
+    A max pooling takes the first of its largest entries. Raises as `run_gated`, and for an architecture with scalar
+    gating variables.
+    """
+    given = weights_of(arch, weights)
+    if given.units.variables:
+        raise DataError(given.units.variables[0], "ReLU does not say what this gating variable is", "use run_gated")
+    return _run(given, inputs_of(given.units, x), None)
+
+
+def _run(weights: Weights, inputs: Layered, gates: Gates | None) -> GatedPass:
+    units = weights.units
+    values: Layered = {} if gates is None else gates.values
+    choices: Layered = {} if gates is None else gates.choices
+
+    def gated(node: Node, before: list[Array]) -> Array:
+        if gates is None:
+            values[node.id] = (before[0] > 0).astype(np.uint8)
+        return before[0] * values[node.id]
+
+    def largest(node: Node, before: list[Array]) -> Array:
+        taps = units.taps(node.id)
+        if gates is None:
+            read = np.stack([np.where((tap >= 0)[:, None, None], before[0][tap], -np.inf) for tap in taps])
+            choices[node.id] = read.argmax(axis=0)
+        chosen = choices[node.id]
+        parts = [tapped(before[0], tap) * (chosen == k) for k, tap in enumerate(taps)]
+        return sum(parts[1:], parts[0])
+
+    def variable(node: Node, before: list[Array]) -> Array:
+        assert isinstance(node.op, Gate)
+        assert gates is not None
+        return before[0] * gates.variables[node.op.name][:, None]
+
+    rules = {
+        Input: lambda node, before: inputs[node.id],
+        Affine: lambda node, before: _affine(units, node, weights.at(node.id), before[0]),
+        Nonlinear: gated,
+        Gate: variable,
+        Sum: lambda node, before: sum(b * _number(w) for b, w in zip(before, node.op.weights, strict=True)),
+        Scale: lambda node, before: before[0] * _number(node.op.factor),
+        Concat: lambda node, before: np.concatenate(before, axis=2),
+        MeanPool: lambda node, before: windows(before[0], units.taps(node.id)) / len(units.taps(node.id)),
+        MaxPool: largest,
+        Output: lambda node, before: before[0],
+    }
+    maps = units.architecture.fold(Algebra("gated network", rules))
+    count = next(iter(inputs.values())).shape[1]
+    return GatedPass(weights, gates or Gates(units, count, values, choices, {}), maps)
+
+
+def _affine(units: Units, node: Node, weights: Array, z: Array) -> Array:
+    """[locations, n, channels before] to [locations, n, channels]."""
+    assert isinstance(node.op, Affine)
+    groups, taps = node.op.groups, units.taps(node.id)
+    flat = weights.reshape(*weights.shape[:2], -1)
+    parts = []
+    for own, part in zip(np.split(flat, groups), np.split(z, groups, axis=2), strict=True):
+        terms = [tapped(part, tap) @ own[..., k].T for k, tap in enumerate(taps)]
+        parts.append(sum(terms[1:], terms[0]))
+    return np.concatenate(parts, axis=2)
+
+
+def _affine_back(units: Units, node: Node, weights: Array, delta: Array) -> Array:
+    assert isinstance(node.op, Affine)
+    groups, places = node.op.groups, units.places(node.inputs[0])
+    flat, parts = weights.reshape(*weights.shape[:2], -1), []
+    for own, part in zip(np.split(flat, groups), np.split(delta, groups, axis=2), strict=True):
+        before = np.zeros((places, delta.shape[1], own.shape[1]), dtype=np.result_type(delta, own))
+        for k, tap in enumerate(units.taps(node.id)):
+            _add(before, tap, part @ own[..., k])
+        parts.append(before)
+    return np.concatenate(parts, axis=2)
+
+
+def _spread(delta: Array, taps: Integers, places: int) -> Array:
+    """The adjoint of `windows`."""
+    before = np.zeros((places, *delta.shape[1:]), dtype=delta.dtype)
+    for tap in taps:
+        _add(before, tap, delta)
+    return before
+
+
+def _add(before: Array, tap: Integers, delta: Array) -> None:
+    """Add what each window gives back to the location that this tap of it reads; windows may share one."""
+    inside = tap >= 0
+    np.add.at(before, tap[inside], delta[inside])
+
+
+def _number(constant: Any) -> Any:
+    """A constant as an integer where it is one, so that integers stay such."""
+    number = float(constant)
+    return int(number) if number.is_integer() else number

@@ -1,0 +1,109 @@
+"""The weights of a network, checked against its architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qcmap.architecture import Architecture, Units
+from qcmap.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """The weights of every layer, as in torch: [channels, channels before / groups, *kernel].
+
+    Attributes
+    ----------
+    units
+        Of the architecture.
+    arrays
+        By id of the affine node, or by the name of the parameters that layers share.
+    """
+
+    units: Units
+    arrays: dict[str, NDArray[Any]]
+
+    @classmethod
+    def of(cls, arch: Architecture | Units, weights: Mapping[str, Any]) -> Weights:
+        """Check weights.
+
+        Raises
+        ------
+        DataError
+            Naming the layer: weights that are missing, of the wrong shape, not finite numbers, or for no layer.
+        """
+        units = arch if isinstance(arch, Units) else Units.of(arch)
+        for name in weights:
+            if name not in units.weights:
+                raise DataError(str(name), "it has weights, but is no layer", f"its layers: {', '.join(units.weights)}")
+        arrays = {}
+        for name, shape in units.weights.items():
+            array = np.asarray(weights[name]) if name in weights else None
+            if array is None or array.shape != shape or array.dtype.kind not in "biufO":
+                found = "missing" if array is None else f"of the shape {array.shape} and type {array.dtype}"
+                raise DataError(name, f"its weights are {found}, not real numbers {shape}", "give them as torch does")
+            if array.dtype != object and not np.isfinite(array).all():
+                raise DataError(name, "its weights are not all finite", "give finite numbers")
+            arrays[name] = array
+        return cls(units, arrays)
+
+    @classmethod
+    def ones(cls, arch: Architecture | Units) -> Weights:
+        """All weights 1, as a start for others."""
+        units = arch if isinstance(arch, Units) else Units.of(arch)
+        return cls(units, {name: np.ones(shape) for name, shape in units.weights.items()})
+
+    def at(self, node: str) -> NDArray[Any]:
+        """The weights of an affine node."""
+        return self.arrays[self.units.layers[node]]
+
+    @cached_property
+    def flat(self) -> NDArray[Any]:
+        """All weights in one row, layers in the order of the graph."""
+        return np.concatenate([array.reshape(-1) for array in self.arrays.values()])
+
+    def replaced(self, flat: NDArray[Any]) -> Weights:
+        """Other weights, given as `flat` has them."""
+        bounds = np.cumsum([array.size for array in self.arrays.values()])[:-1]
+        parts = np.split(flat, bounds)
+        arrays = {name: p.reshape(a.shape) for (name, a), p in zip(self.arrays.items(), parts, strict=True)}
+        return Weights(self.units, arrays)
+
+    def __repr__(self) -> str:
+        return f"<{self.flat.size} weights of {self.units.architecture.name}>"
+
+
+def weights_of(arch: Architecture | Units, weights: Weights | Mapping[str, Any]) -> Weights:
+    """The weights, checked if they are not yet."""
+    if isinstance(weights, Weights):
+        return weights
+    return Weights.of(arch, weights)
+
+
+def random_weights(
+    arch: Architecture | Units, scale: float | Mapping[str, float], *, kind: str = "sign", seed: int = 0
+) -> Weights:
+    """Independent weights of a standard deviation: ``"sign"`` for +-sigma (NPF, Theorem 5.1), or ``"gaussian"``.
+
+    Parameters
+    ----------
+    arch
+        The architecture, or its units.
+    scale
+        sigma, of all layers or by name.
+    kind, seed
+        The distribution, and the seed of the generator.
+    """
+    units = arch if isinstance(arch, Units) else Units.of(arch)
+    random = np.random.default_rng(seed)
+    arrays = {}
+    for name, shape in units.weights.items():
+        drawn = random.standard_normal(shape) if kind == "gaussian" else random.choice([-1.0, 1.0], shape)
+        arrays[name] = drawn * (scale[name] if isinstance(scale, Mapping) else scale)
+    return Weights(units, arrays)
