@@ -14,23 +14,32 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import mpmath as mp
+import numpy as np
 import sympy
 
+from qcmap.architecture.gated._checks import checked_number
 from qcmap.errors import ArgumentError, NumericalError
 from qcmap.symbolic._local import Expr, readable
-from qcmap.symbolic.gated._exact import exact
+from qcmap.symbolic.gated._clock import Clock, Term
+from qcmap.symbolic.gated._exact import check_finite, exact
 
-_DIGITS = 40
+_DIGITS = 60
+_ROUNDING = mp.mpf(10) ** -20
+"""Squares that are negative by less are zero."""
+_FARTHEST = 1e12
+"""Solutions that grow without bound are followed so far from their start."""
+
+Stability: TypeAlias = Literal["stable", "unstable", "half-stable"]
 
 
 class SteadyState(NamedTuple):
     """A value that the flow leaves in place. ``half-stable`` attracts from one side only."""
 
     value: float
-    stability: Literal["stable", "unstable", "half-stable"]
+    stability: Stability
 
 
 @dataclass(frozen=True)
@@ -61,13 +70,14 @@ class ScalarEquation:
         Raises
         ------
         ArgumentError
-            For a name that is no symbol of the equation.
+            For a name that is no symbol of the equation, or a value that is no finite number, or not positive where the
+        symbol is.
         """
         known = {symbol.name: symbol for symbol in self.rate.free_symbols - {self.variable}}
         for name in values:
             if name not in known:
                 raise ArgumentError(name, "it is no symbol of the equation", f"choose from {', '.join(sorted(known))}")
-        given = {known[name]: exact(value) for name, value in values.items()}
+        given = {known[name]: _number(known[name], value) for name, value in values.items()}
         squares = {symbol: square.subs(given) for symbol, square in self.squares.items()}
         constants = {symbol: integral for symbol, integral in self.constants.items() if symbol not in given}
         return ScalarEquation(self.variable, sympy.factor(self.rate.subs(given)), squares, constants)
@@ -147,74 +157,67 @@ class ScalarEquation:
         return {b**k: (alpha / beta) / (1 - (1 - alpha / (beta * u0)) * decay)}
 
     def elapsed(self, start: float, end: float) -> float:
-        """The time in units of tau from one value to another, by the closed form in 40 digits.
+        """The time in units of tau from one value to another, by the closed form in 60 digits.
 
         Raises
         ------
         ArgumentError
-            If the equation has symbols left, or a steady state lies between the values.
+            If the equation has symbols left, a value is no finite number, or a steady state lies between the values.
         """
         self._numbers("elapsed")
-        between = [state.value for state in self.steady_states if min(start, end) <= state.value <= max(start, end)]
+        start, end = checked_number("start", start), checked_number("end", end)
+        between = [value for value, _ in self._rest if min(start, end) <= value <= max(start, end)]
         if between:
-            raise ArgumentError("end", f"the steady state {between[0]:.6g} lies between", "stay on one side of it")
-        with mp.workdps(_DIGITS):
-            total = mp.mpf(0)
-            for over, under, power, roots in self._split:
-                if power > 1 or not roots:
-                    value = sympy.lambdify(self.variable, self._integral(over, under, power), "mpmath")
-                    total += value(mp.mpf(end)) - value(mp.mpf(start))
-                    continue
-                p, q = (sympy.lambdify(self.variable, e, "mpmath") for e in (over, sympy.diff(under, self.variable)))
-                total += sum(p(r) / q(r) * (mp.log(end - r) - mp.log(start - r)) for r in roots)
-            return float(mp.re(total))
-
-    @cached_property
-    def _split(self) -> list[tuple[Expr, Expr, int, list[Any]]]:
-        """The fractions with the roots of their denominators."""
-        found = []
-        for over, under, power in self.fractions:
-            roots: list[Any] = []
-            coefficients = sympy.Poly(under, self.variable).all_coeffs() if under.has(self.variable) else []
-            if power == 1 and coefficients:
-                numbers = [mp.mpf(c.p) / c.q for c in coefficients]
-                roots = mp.polyroots(numbers, maxsteps=500, extraprec=4 * _DIGITS)
-            found.append((over, under, power, roots))
-        return found
+            raise ArgumentError(
+                "end", f"the steady state {float(between[0]):.6g} lies between", "stay on one side of it"
+            )
+        return float(self._clock(start).elapsed(mp.mpf(end)))
 
     def at(self, time: float, start: float) -> float:
         """The variable at a time (in units of tau) from its value at time 0, by inverting the closed form.
 
+        Right to double precision, near steady states too, and relative to 0 if that is one.
+
         Raises
         ------
         ArgumentError
-            If the equation has symbols left or runs off to infinity before that time.
+            If the equation has symbols left, an argument is not finite, an eliminated square is negative at the start,
+            or the solution runs off to infinity before that time.
         """
-        from scipy.optimize import brentq
-
-        rate = float(self._numbers("at")(start))
-        if rate == 0 or time == 0:
-            return float(start)
-        up = (rate > 0) == (time > 0)
-        states = [state.value for state in self.steady_states]
-        ahead = [v for v in states if (v > start if up else v < start)]
-        root: Any = brentq
+        rate = self._numbers("at")
+        time, start = checked_number("time", time), checked_number("start", start)
+        with mp.workdps(_DIGITS):
+            for symbol, square in self.squares.items():
+                if sympy.lambdify(self.variable, square, "mpmath")(mp.mpf(start)) < -_ROUNDING:
+                    raise ArgumentError("start", f"{symbol}^2 is negative at {start:g}", "give a larger start")
+            direction = mp.sign(mp.re(rate(mp.mpf(start))))
+        if direction == 0 or time == 0:
+            return start
+        up = (direction > 0) == (time > 0)
+        ahead = [value for value, _ in self._rest if (value > start if up else value < start)]
         if ahead:
-            limit = min(ahead) if up else max(ahead)
-            near, far = 0.0, 1.0
-            # The share of the way to the steady state left, on a logarithmic scale.
-            while abs(self.elapsed(start, limit + (start - limit) * 2.0**-far)) < abs(time):
-                near, far = far, 2 * far
-                if far > 60:
-                    return float(limit)
-            share = root(lambda k: self.elapsed(start, limit + (start - limit) * 2.0**-k) - time, near, far, xtol=1e-14)
-            return float(limit + (start - limit) * 2.0**-share)
-        step = 1.0 if up else -1.0
-        while abs(self.elapsed(start, start + step)) < abs(time):
-            step *= 2
-            if abs(step) > 1e12:
-                raise ArgumentError("time", f"the solution grows beyond 1e12 before {time:g}", "give an earlier time")
-        return float(start + root(lambda s: self.elapsed(start, start + s) - time, 0.0, step, xtol=1e-15))
+            return self._clock(start).towards(time, min(ahead) if up else max(ahead))
+        found = self._clock(start).beyond(time, up=up, farthest=_FARTHEST)
+        if found is None:
+            raise ArgumentError(
+                "time", f"the solution grows beyond {_FARTHEST:g} before {time:g}", "give an earlier time"
+            )
+        return found
+
+    def _clock(self, start: float) -> Clock:
+        return Clock(self._terms, start)
+
+    @cached_property
+    def _terms(self) -> list[Term]:
+        """What `Clock` needs of the fractions."""
+        found: list[Term] = []
+        for over, under, power in self.fractions:
+            if power > 1 or not under.has(self.variable):
+                found.append((sympy.lambdify(self.variable, self._integral(over, under, power), "mpmath"), None))
+            else:
+                residue = sympy.lambdify(self.variable, over / sympy.diff(under, self.variable), "mpmath")
+                found.append((residue, sympy.Poly(under, self.variable).all_coeffs()))
+        return found
 
     def _numbers(self, what: str) -> Any:
         left = sorted(symbol.name for symbol in self.rate.free_symbols - {self.variable})
@@ -222,7 +225,7 @@ class ScalarEquation:
             raise ArgumentError(what, f"the equation has the symbols {', '.join(left)}", "give them numbers first")
         return sympy.lambdify(self.variable, self.rate, "mpmath")
 
-    @cached_property
+    @property
     def steady_states(self) -> tuple[SteadyState, ...]:
         """The values where the rate is zero and the eliminated squares are not negative, with their stability.
 
@@ -233,23 +236,31 @@ class ScalarEquation:
         NumericalError
             If a root cannot be told from another.
         """
+        return tuple(SteadyState(float(value), stability) for value, stability in self._rest)
+
+    @cached_property
+    def _rest(self) -> tuple[tuple[Any, Stability], ...]:
+        """The steady states in many digits."""
         rate = self._numbers("steady_states")
         over = sympy.Poly(sympy.fraction(sympy.together(self.rate))[0], self.variable)
         squares = [sympy.lambdify(self.variable, square, "mpmath") for square in self.squares.values()]
         listed: list[Any] = list(over.real_roots())
         roots = sorted(set(listed), key=lambda root: root.evalf(30))
-        values = [mp.mpf(str(root.evalf(30))) for root in roots]
-        found = []
-        for k, value in enumerate(values):
-            if any(square(value) < -(mp.mpf(10) ** -20) for square in squares):
-                continue
-            left = (values[k - 1] + value) / 2 if k else value - 1
-            right = (values[k + 1] + value) / 2 if k + 1 < len(values) else value + 1
-            below, above = mp.sign(mp.re(rate(left))), mp.sign(mp.re(rate(right)))
-            if below == 0 or above == 0:
-                raise NumericalError(str(self.variable), "two steady states are too close to tell", "give other values")
-            kind = "stable" if below > 0 > above else "unstable" if below < 0 < above else "half-stable"
-            found.append(SteadyState(float(value), kind))
+        found: list[tuple[Any, Stability]] = []
+        with mp.workdps(_DIGITS):
+            values = [mp.mpf(str(root.evalf(_DIGITS))) for root in roots]
+            for k, value in enumerate(values):
+                if any(square(value) < -_ROUNDING for square in squares):
+                    continue
+                left = (values[k - 1] + value) / 2 if k else value - 1
+                right = (values[k + 1] + value) / 2 if k + 1 < len(values) else value + 1
+                below, above = mp.sign(mp.re(rate(left))), mp.sign(mp.re(rate(right)))
+                if below == 0 or above == 0:
+                    raise NumericalError(
+                        str(self.variable), "two steady states are too close to tell", "give other values"
+                    )
+                kind = "stable" if below > 0 > above else "unstable" if below < 0 < above else "half-stable"
+                found.append((value, kind))
         return tuple(found)
 
     def __str__(self) -> str:
@@ -266,6 +277,17 @@ class ScalarEquation:
             "squares": {str(symbol): readable(square) for symbol, square in self.squares.items()},
             "constants": {str(symbol): readable(integral) for symbol, integral in self.constants.items()},
         }
+
+
+def _number(symbol: Expr, value: Any) -> Expr:
+    """A value for a symbol, exactly; raises `ArgumentError` for what is no finite number that the symbol can be."""
+    check_finite(symbol.name, value)
+    if np.ndim(value):
+        raise ArgumentError(symbol.name, f"it must be one number, not {value!r}", "take one mode at a time")
+    found = exact(value)
+    if symbol.is_positive and found.is_positive is False:
+        raise ArgumentError(symbol.name, f"it stands for a positive number, not {value}", "give one")
+    return found
 
 
 def reciprocal_integral(b: Expr, c: Expr) -> Expr:
