@@ -120,8 +120,33 @@ def test_most_shared_scheme_wins():
     assert (np.diff(found.learned[:, -1, 0]) > 0).all()
     assert found.learned[:, -1].sum() == pytest.approx(1, abs=1e-9)
     assert found.margin > 100
+    assert found.alike == (100, 25, 4, 1)
+    assert found.schemes == tuple((f"B{k + 1}", f"B{k + 2}", f"B{k + 3}") for k in (0, 3, 6, 9))
     with pytest.raises(ArgumentError, match="all paths"):
         race(solve(reduce(routing(3, 2)).substitute(S=1, D=1), 0.1, [0, 1]))
+
+
+def test_margins_and_modes_that_nobody_carries():
+    """Mode by mode: a winner, none (no target), and one that carries alone, the others' weights being zero."""
+    reduced = reduce(sharing(4, (1, 16))).substitute(S=[2.0, 0.0, 1.0], D=1)
+    start = {f"B{k}": 0.2 if k > 3 else [0.2, 0.2, 0.0] for k in range(1, 7)}
+    found = race(solve(reduced, start, [0, 20]))
+    assert found.winner.tolist() == [1, -1, 1]
+    one, sixteen = found.learned[:, -1]
+    assert found.margin.tolist() == [sixteen[0] / one[0], 1.0, np.inf]
+    assert "number 2, nobody, number 2" in repr(found)
+    assert found.to_dict()["winner"] == [1, -1, 1]
+
+
+@pytest.mark.parametrize(
+    ("network", "count"), [(qc.gated.xor(4), 4), (qc.gated.contextual(4), 2), (sharing(4, 4), 4)], ids=str
+)
+def test_schemes_that_learn_alike_do_not_race(network, count):
+    reduced = reduce(network)
+    if not network.task.is_matrix:
+        reduced = reduced.substitute(S=1, D=1)
+    with pytest.raises(ArgumentError, match=f"its {count} schemes learn alike"):
+        race(solve(reduced, 0.2, [0, 1]))
 
 
 def test_responses_are_those_of_the_plain_network():

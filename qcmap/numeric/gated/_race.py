@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -9,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qcmap.architecture.gated import GatedNetwork
+from qcmap.architecture.gated._checks import check_kind
 from qcmap.errors import ArgumentError
 from qcmap.numeric.gated._solve import Solution
+from qcmap.symbolic.gated import Quotient
 
 Array: TypeAlias = NDArray[np.float64]
 
@@ -23,6 +26,8 @@ class Race:
     ----------
     schemes
         The variables of each scheme. Schemes share no hidden layer, so the network's map is the sum of theirs.
+    alike
+        For each scheme, how many parts of the network follow it: they share no hidden layer, but learn alike.
     times
         In units of tau.
     learned
@@ -30,29 +35,33 @@ class Race:
     """
 
     schemes: tuple[tuple[str, ...], ...]
+    alike: tuple[int, ...]
     times: Array
     learned: Array
 
     @property
     def winner(self) -> NDArray[np.int64]:
-        """For each mode the scheme that carries most at the end."""
-        return np.argmax(self.learned[:, -1], axis=0)
+        """For each mode the scheme that carries most at the end, -1 if none carries anything of it."""
+        end = self.learned[:, -1]
+        return np.where(end.max(axis=0) > 0, np.argmax(end, axis=0), -1)
 
     @property
     def margin(self) -> Array:
         """For each mode, what the winner carries at the end over what the next one does.
 
-        Infinite if the next one carries nothing, 1 if nobody carries anything.
+        Infinite if the next one carries nothing (or less), 1 if nobody carries anything.
         """
         ordered = np.sort(self.learned[:, -1], axis=0)
         best, next_one = ordered[-1], ordered[-2]
-        ahead = np.divide(best, next_one, out=np.full(best.shape, np.inf), where=next_one != 0)
-        return np.where(best == 0, 1.0, ahead)
+        with np.errstate(over="ignore"):
+            ahead = np.divide(best, next_one, out=np.full(best.shape, np.inf), where=next_one > 0)
+        return np.where(best > 0, ahead, 1.0)
 
     def to_dict(self) -> dict[str, Any]:
         """Schemes, times, contributions, winner and margin as plain data."""
         return {
             "schemes": [list(scheme) for scheme in self.schemes],
+            "alike": list(self.alike),
             "times": self.times.tolist(),
             "learned": self.learned.tolist(),
             "winner": self.winner.tolist(),
@@ -60,48 +69,62 @@ class Race:
         }
 
     def __repr__(self) -> str:
-        return (
-            f"<race of {len(self.schemes)} schemes, won mode by mode by number {', '.join(map(str, self.winner + 1))}>"
-        )
+        won = ", ".join("nobody" if k < 0 else f"number {k + 1}" for k in self.winner.tolist())
+        return f"<race of {len(self.schemes)} schemes, won mode by mode by {won}>"
 
 
 def race(solution: Solution) -> Race:
     """Who wins: the contributions of the schemes of a solved network, found as what hidden layers connect.
 
+    Edges that meet at a hidden layer belong to one part of the network. Parts with the same variables learn alike and
+    count as one scheme. Others have no variable in common: an edge's class tells the classes of the edges before and
+    behind it, so a class that two parts share makes all their classes the same. (Edges that no context opens are in
+    no scheme.)
+
     Raises
     ------
     ArgumentError
-        If there is one scheme only.
+        If there is one scheme only: all paths share hidden layers, or all parts learn alike.
     """
+    check_kind("solution", solution, Solution, "give solve(reduced, ...)")
     reduced = solution.reduced
-    groups = _schemes(reduced.network, reduced.quotient.classes)
+    groups = _schemes(reduced.network, reduced.quotient)
     if len(groups) < 2:
-        raise ArgumentError("solution", "all paths of its network share hidden layers", "race a network of several")
+        parts = sum(groups.values())
+        if parts > 1:
+            rule = f"its {parts} schemes learn alike, so none of them wins"
+        else:
+            rule = "all paths of its network share hidden layers"
+        raise ArgumentError("solution", rule, "race a network of several that differ, such as sharing(10, (1, 100))")
     shares = []
     for group in groups:
         alone = np.zeros_like(solution.values)
-        alone[:, group] = solution.values[:, group]
+        alone[:, list(group)] = solution.values[:, list(group)]
         shares.append(np.stack([solution.learned(row) for row in alone]))
     names = tuple(tuple(str(reduced.symbols[k]) for k in group) for group in groups)
-    return Race(names, solution.times, np.stack(shares))
+    return Race(names, tuple(groups.values()), solution.times, np.stack(shares))
 
 
-def _schemes(network: GatedNetwork, classes: tuple[tuple[str, ...], ...]) -> list[list[int]]:
-    """Groups of classes: those of edges that meet at a hidden layer are in one."""
-    at: dict[int, set[int]] = {layer: set() for layer in network.hidden}
-    for k, edges in enumerate(classes):
-        for edge in edges:
-            for layer in network.ends(edge):
-                if layer in at:
-                    at[layer].add(k)
-    groups = [{k} for k in range(len(classes))]
-    for meeting in at.values():
-        joined = set(meeting)
-        apart = []
-        for group in groups:
-            if group & meeting:
-                joined |= group
-            else:
-                apart.append(group)
-        groups = [*apart, joined] if joined else apart
-    return sorted(sorted(group) for group in groups)
+def _schemes(network: GatedNetwork, quotient: Quotient) -> dict[tuple[int, ...], int]:
+    """The sets of classes that parts of the network have, and how many parts have each.
+
+    Parts are what edges that meet at hidden layers connect, found by joining sets (union-find).
+    """
+    living = {edge: k for k, edges in enumerate(quotient.classes) if quotient.flows[k] for edge in edges}
+    parent = {edge: edge for edge in living}
+
+    def root(edge: str) -> str:
+        while parent[edge] != edge:
+            parent[edge] = parent[parent[edge]]
+            edge = parent[edge]
+        return edge
+
+    hidden, at = set(network.hidden), dict[int, str]()
+    for edge in living:
+        for layer in hidden.intersection(network.ends(edge)):
+            parent[root(edge)] = root(at.setdefault(layer, edge))
+    parts: dict[str, set[int]] = {}
+    for edge, k in living.items():
+        parts.setdefault(root(edge), set()).add(k)
+    counted = Counter(tuple(sorted(classes)) for classes in parts.values())
+    return dict(sorted(counted.items()))
