@@ -83,7 +83,10 @@ def write_file(
 
 def _format(path: str | os.PathLike[str]) -> tuple[str, bool]:
     """The path as a text, and whether it is JSON."""
-    file = os.fsdecode(path)
+    try:
+        file = os.fsdecode(path)
+    except TypeError:
+        raise ArchitectureError("path", f"a {type(path).__name__} is no path", "give the name of a file") from None
     suffix = os.path.splitext(file)[1].lower()
     if suffix not in (".yaml", ".yml", ".json"):
         raise ArchitectureError(file, f"there is no format for the suffix {suffix!r}", "use .yaml, .yml or .json")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,14 +23,14 @@ if TYPE_CHECKING:
 )
 @click.option("--solve", "solved", is_flag=True, help="Integrate the reduced dynamics.")
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw the solution to this file.")
-@click.option("--s", "s", type=float, default=1.0, show_default=True, help="S, for a network without data.")
-@click.option("--d", "d", type=float, default=1.0, show_default=True, help="D, for a network without data.")
-@click.option("--start", type=float, default=0.1, show_default=True, help="All variables at time 0.")
-@click.option("--time", type=float, default=50.0, show_default=True, help="Time to integrate to, in units of tau.")
+@click.option("--s", "s", type=float, help="S, for a network without data; 1 if left out.")
+@click.option("--d", "d", type=float, help="D, for a network without data; 1 if left out.")
+@click.option("--start", type=float, help="All variables at time 0; 0.1 if left out.")
+@click.option("--time", type=float, help="Time to integrate to, in units of tau; 50 if left out.")
 @JSON
 def gated(
-    network: str, derive: bool, reduced: bool, solved: bool, plot: Path | None, s: float, d: float, start: float,
-    time: float, as_json: bool,
+    network: str, derive: bool, reduced: bool, solved: bool, plot: Path | None, s: float | None, d: float | None,
+    start: float | None, time: float | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Learning dynamics of a gated deep linear network, reduced.
 
@@ -40,6 +41,11 @@ def gated(
     """
     from qcmap import gated as g
 
+    unused = [
+        f"--{name}" for name, value in (("s", s), ("d", d), ("start", start), ("time", time)) if value is not None
+    ]
+    if unused and not (solved or plot):
+        raise ArgumentError(", ".join(unused), "nothing is solved", "add --solve or --plot")
     given = g.load(network) if network.lower().endswith((".yaml", ".yml", ".json")) else g.call(network)
     rows: dict[str, Any] = {"network": given.architecture.name}
     texts: list[str] = [given.architecture.name]
@@ -57,7 +63,7 @@ def gated(
             texts.append(f"balanced:\n{balanced}")
         texts += _scalar(balanced, rows)
     if solved or plot:
-        solution = _solution(found, s, d, start, time)
+        solution = _solution(found, {"S": s, "D": d}, 0.1 if start is None else start, 50.0 if time is None else time)
         rows["solution"] = solution.to_dict() | {"half": solution.times_to(0.5).tolist()}
         texts.append(_table(solution))
         if plot is not None:
@@ -85,14 +91,21 @@ def _scalar(balanced: Reduced, rows: dict[str, Any]) -> list[str]:
     return [*texts, "ratios: " + " : ".join(f"{ratio}" for ratio in ratios.values())]
 
 
-def _solution(found: Reduced, s: float, d: float, start: float, time: float) -> Solution:
+def _solution(found: Reduced, given: Mapping[str, float | None], start: float, time: float) -> Solution:
+    """The flow, with the values given for S and D, or 1, where the moments have these symbols."""
     import numpy as np
 
     from qcmap import gated as g
 
     letters = {name for table in (found.quotient.targets, found.quotient.inputs) for value in table
                for name in map(str, getattr(value, "free_symbols", ()))}  # fmt: skip
-    known = {name: value for name, value in (("S", s), ("D", d)) if name in letters}
+    for name, value in given.items():
+        if value is not None and name not in letters:
+            raise ArgumentError(
+                f"--{name.lower()}", f"the moments of {found.network.architecture.name} have no symbol {name} to set",
+                "leave it out",
+            )  # fmt: skip
+    known = {name: 1.0 if value is None else value for name, value in given.items() if name in letters}
     return g.solve(found.substitute(**known) if known else found, start, np.linspace(0, time, 201))
 
 

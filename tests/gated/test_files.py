@@ -112,6 +112,25 @@ def test_builders_by_name():
         qc.gated.call("routing:M=3,K=4")
 
 
+@pytest.mark.parametrize("word", ["yes", "true", "no", "False"])
+def test_flags_are_words_for_true_and_false(word):
+    flag = word in ("yes", "true")
+    assert len(qc.gated.call(f"routing:M=3,K=2,trained={word}").task.contexts) == (6 if flag else 3)
+    assert len(qc.gated.call(f"contextual:gated={word}").edges) == (4 if flag else 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "build"), [("trained", lambda v: qc.gated.routing(3, 2, trained=v)),
+                        ("gated", lambda v: qc.gated.contextual(gated=v)),
+                        ("trained", lambda v: qc.gated.call(f"routing:M=3,K=2,trained={v}"))],
+    ids=["routing", "contextual", "call"],
+)  # fmt: skip
+@pytest.mark.parametrize("value", ["maybe", 0, 1, None])
+def test_other_words_are_no_flags(name, build, value):
+    with pytest.raises(ArgumentError, match=f"^{name}: it must be true or false"):
+        build(value)
+
+
 def run(*arguments):
     return CliRunner().invoke(main, ["gated", *arguments])
 
@@ -144,3 +163,22 @@ def test_command_reads_files_and_refuses_nonsense(tmp_path):
     assert bad.exit_code == 1
     assert "not the square of a divisor" in bad.output
     assert run("sharing:M=4,P=1+16").output.count("no single equation") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("xor", "--solve", "--s", "3"), "--s: the moments of xor"),
+        (("xor", "--solve", "--d", "1"), "--d: the moments of xor"),
+        (("routing:M=3,K=2", "--s", "3"), "--s: nothing is solved"),
+        (("routing:M=3,K=2", "--reduce", "--time", "3", "--start", "1"), "--start, --time: nothing is solved"),
+        (("routing:M=3,K=2", "--solve", "--d", "0"), "D: <x x^T> is 0 along mode 1"),
+        (("routing:M=3,K=2", "--solve", "--time", "-1"), "times: "),
+        (("routing:M=3,K=2,trained=maybe",), "trained: it must be true or false"),
+    ],
+    ids=lambda part: part if isinstance(part, str) else " ".join(part),
+)
+def test_command_uses_every_option_or_refuses_it(arguments, message):
+    result = run(*arguments)
+    assert result.exit_code == 1
+    assert message in result.output

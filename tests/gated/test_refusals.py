@@ -54,11 +54,88 @@ def test_weights_are_checked_wherever_they_are_used(user, weight, message):
     assert message in caught.value.rule
 
 
-@pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")
+HUGE = {edge: 1e200 * matrix for edge, matrix in WEIGHTS.items()}
+
+
 @pytest.mark.parametrize("user", ["loss", "gradient", "context_losses"])
 def test_a_loss_that_overflows_is_an_error(user):
     with pytest.raises(NumericalError, match=r"the loss overflows"):
-        USERS[user]({edge: 1e200 * matrix for edge, matrix in WEIGHTS.items()})
+        USERS[user](HUGE)
+
+
+OVERFLOWS = {
+    "gradient where the loss is finite": lambda: USERS["gradient"](
+        {edge: 0 * matrix if edge.startswith("in") else matrix for edge, matrix in HUGE.items()}
+    ),
+    "integrals": lambda: USERS["integrals"](HUGE),
+    "flow": lambda: USERS["flow"](HUGE),
+    "reduced flow": lambda: qc.gated.solve(reduce(PARTS), 1e200, [0, 1]),
+    "coupled flow": lambda: qc.gated.coupled(NETWORK).solve(1e200, [0, 1]),
+    "respond": lambda: respond(NETWORK, HUGE, {"x0": np.eye(4)}, {"from0": 1e200}),
+    "similarity": lambda: similarity([1e200 * np.eye(2)]),
+    "singular values": lambda: singular_values({"a": np.full((3, 3), 1.7e308)}),
+}
+
+
+@pytest.mark.parametrize("case", OVERFLOWS)
+def test_what_overflows_is_an_error(case):
+    with pytest.raises(NumericalError, match="overflows"):
+        OVERFLOWS[case]()
+
+
+ANYTHING: Any = 3
+TAKERS = {
+    "decouple": (lambda: decouple(ANYTHING), "network"),
+    "coupled": (lambda: qc.gated.coupled(ANYTHING), "network"),
+    "FullFlow": (lambda: FullFlow(ANYTHING), "network"),
+    "random_weights": (lambda: random_weights(ANYTHING), "network"),
+    "respond": (lambda: respond(ANYTHING, WEIGHTS, {}, {}), "network"),
+    "elsewhere": (lambda: qc.gated.elsewhere(ANYTHING, WEIGHTS, []), "network"),
+    "paths": (lambda: qc.gated.paths(ANYTHING), "network"),
+    "gradient_flow": (lambda: qc.gated.gradient_flow(ANYTHING), "network"),
+    "save": (lambda: qc.gated.save(ANYTHING, "network.yaml"), "network"),
+    "first_integrals": (lambda: qc.gated.first_integrals(ANYTHING), "network"),
+    "GatedNetwork": (lambda: qc.gated.GatedNetwork(ANYTHING, NETWORK.task), "architecture"),
+    "with_task": (lambda: NETWORK.with_task(ANYTHING), "task"),
+    "call": (lambda: qc.gated.call(ANYTHING), "specification"),
+    "solve": (lambda: qc.gated.solve(ANYTHING, 0.1, [0, 1]), "reduced"),
+    "descend": (lambda: qc.gated.descend(ANYTHING, 0.1, 0.1, 1), "reduced"),
+    "equilibrium": (lambda: qc.gated.equilibrium(ANYTHING, 0.1), "reduced"),
+    "race": (lambda: qc.gated.race(ANYTHING), "solution"),
+    "decoupled_weights": (lambda: qc.gated.decoupled_weights(ANYTHING, reduce(PARTS), 0.1), "parts"),
+    "project": (lambda: project(ANYTHING, reduce(PARTS), WEIGHTS), "parts"),
+    "loss": (lambda: FullFlow(NETWORK).loss(ANYTHING), "weights"),
+    "singular_values": (lambda: singular_values(ANYTHING), "weights"),
+    "similarity": (lambda: similarity(ANYTHING), "activities"),
+    "gates": (lambda: respond(NETWORK, WEIGHTS, {}, ANYTHING), "gates"),
+}
+
+
+@pytest.mark.parametrize("taker", TAKERS)
+def test_arguments_of_another_kind_are_named(taker):
+    call, name = TAKERS[taker]
+    with pytest.raises(ArgumentError, match=f"^{name}: "):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("steps", lambda: FullFlow(NETWORK).descend(WEIGHTS, 0.1, ANYTHING / 2)),
+        ("rate", lambda: qc.gated.descend(reduce(PARTS), 0.1, float("nan"), 2)),
+        ("seed", lambda: random_weights(NETWORK, seed=-1)),
+        ("sweeps", lambda: project(PARTS, reduce(PARTS), WEIGHTS, sweeps=0)),
+        ("times", lambda: qc.gated.solve(reduce(PARTS), 0.1, ANYTHING)),
+        ("rtol", lambda: qc.gated.solve(reduce(PARTS), 0.1, [0, 1], rtol=-1)),
+        ("atol", lambda: FullFlow(NETWORK).flow(WEIGHTS, [0, 1], atol=0)),
+        ("start", lambda: qc.gated.coupled(NETWORK).solve([np.eye(2)], [0, 1])),
+        ("balanced", lambda: reduce(NETWORK, balanced="no" if ANYTHING else False)),
+        ("width", lambda: routing(3, 2, width=0)),
+    ],
+)
+def test_options_out_of_range_are_named(name, call):
+    with pytest.raises(ArgumentError, match=f"^{name}: "):
+        call()
 
 
 def test_projection_takes_its_own_network_and_some_weights():
@@ -119,8 +196,44 @@ def test_data_are_two_arrays(data):
         routing(3, 2, data=data)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, "a", [1.0, np.nan]])
+@pytest.mark.parametrize("value", [np.nan, np.inf, "a", [1.0, np.nan], [], np.ones((2, 2)), True])
 def test_moments_are_finite_numbers(value: Any) -> None:
     reduced = qc.gated.reduce(qc.gated.routing(3, 2))
     with pytest.raises(ArgumentError, match="S: it is no finite number"):
         reduced.substitute(S=value, D=1.0)
+
+
+@pytest.mark.parametrize("moments", [{"D": 0}, {"S": 1, "D": -1}, {"S": [1, 1], "D": [1, 0]}])
+def test_no_inputs_along_a_mode_with_a_target_are_refused(moments: Any) -> None:
+    with pytest.raises(ArgumentError, match=r"^D: <x x\^T> is (0|-1) along mode [12], whose <y x\^T> is not zero"):
+        qc.gated.reduce(routing(3, 2)).substitute(**moments)
+
+
+def test_a_mode_without_targets_may_have_no_inputs():
+    reduced = qc.gated.reduce(routing(3, 2)).substitute(S=[1, 0], D=[1, 0])
+    found = qc.gated.solve(reduced, 0.5, [0, 40])
+    assert found.learned()[-1] == pytest.approx([1, 0], abs=1e-9)
+    assert found.times_to()[1] == np.inf
+
+
+@pytest.mark.parametrize(
+    ("xx", "yx", "message"),
+    [
+        ({("x", "x"): 0}, {("y", "x"): 1.0}, r"<x x\^T> of x is 0"),
+        ({("x", "x"): -1}, {("y", "x"): 1.0}, r"<x x\^T> of x is -1"),
+        ({}, {("y", "x"): 1.0}, r"no <x x\^T>"),
+        ({("x", "x"): np.diag([1.0, 0])}, {("y", "x"): [[0, 1.0]]}, "directions"),
+        ({("x", "x"): np.nan}, {("y", "x"): 1.0}, "nan"),
+        ({("x", "x"): [[1.0], [2, 3]]}, {("y", "x"): 1.0}, "no matrix of numbers"),
+        ({("x", "x"): "D"}, {("y", "x"): 1.0}, "is 'D'"),
+    ],
+)
+def test_moments_of_no_data_are_refused(xx: Any, yx: Any, message: str) -> None:
+    with pytest.raises(DataError, match=f"^context 'c': .*{message}"):
+        qc.gated.GatedTask.of([qc.gated.Context("c", {}, xx, yx)], ["x"], ["y"])
+
+
+@pytest.mark.parametrize("value", ["open", None, np.nan])
+def test_gates_of_contexts_are_numbers(value: Any) -> None:
+    with pytest.raises(DataError, match=r"^context 'c': the gate g is"):
+        qc.gated.GatedTask.of([qc.gated.Context("c", {"g": value}, {("x", "x"): 1}, {})], ["x"], ["y"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from qcmap.architecture.gated._checks import check_kind
 from qcmap.architecture.gated._examples import contextual, multimodal, skips, tree, xor
 from qcmap.architecture.gated._network import GatedNetwork
 from qcmap.architecture.gated._routing import routing, sharing
@@ -25,5 +26,6 @@ def call(specification: str) -> GatedNetwork:
     ArgumentError
         For a value out of range.
     """
+    check_kind("specification", specification, str, "write one such as 'routing:M=7,K=4'")
     family, values = read_call(specification, FAMILIES)
     return FAMILIES[family](**values)

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from qcmap.architecture import Builder
+from qcmap.architecture.gated._checks import check_count, check_flag
 from qcmap.architecture.gated._network import GatedNetwork
-from qcmap.architecture.gated._routing import _count, _moments
+from qcmap.architecture.gated._routing import _moments
 from qcmap.architecture.gated._task import Context, GatedTask
 
 XOR_INPUTS = np.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
@@ -20,7 +21,7 @@ def xor(width: int = 128) -> GatedNetwork:
     The target is 1 if the bits differ and -1 if not, as the task is stated; the paper computes with the opposite sign,
     which turns singular vectors round and changes no dynamics.
     """
-    _count("width", width)
+    check_count("width", width)
     b = Builder("xor")
     x, parts = b.input("x", 2), []
     for k in range(4):
@@ -40,7 +41,8 @@ def contextual(width: int = 16, *, gated: bool = True) -> GatedNetwork:
     Components are uniform on [-1, 1]. With ``gated`` each context has a pathway of its own; without, one pathway is
     always on, a linear network.
     """
-    _count("width", width)
+    check_count("width", width)
+    check_flag("gated", gated)
     b = Builder("contextual" if gated else "contextual:gated=false")
     x = b.input("x", 2)
     names = ("first", "second") if gated else ("always",)
@@ -59,8 +61,8 @@ def tree(depth: int = 3, branches: int = 2, *, width: int = 16, data: tuple[Any,
 
     Edges are ``w`` and the branch numbers on the way. ``data`` as for `qcmap.gated.routing`.
     """
-    _count("depth", depth)
-    _count("branches", branches)
+    check_count("depth", depth)
+    check_count("branches", branches)
     cross, own, yy, channels = _moments(data)
     b = Builder(f"tree:depth={depth},branches={branches}")
     level, open_at = {"": b.input("x", channels[0])}, {}
@@ -82,7 +84,7 @@ def tree(depth: int = 3, branches: int = 2, *, width: int = 16, data: tuple[Any,
 
 def skips(depth: int = 3, *, width: int = 16, data: tuple[Any, Any] | None = None) -> GatedNetwork:
     """A chain of ``depth`` edges where every later layer also has an edge from the input; one context, no gates."""
-    _count("depth", depth)
+    check_count("depth", depth)
     cross, own, yy, channels = _moments(data)
     b = Builder(f"skips:depth={depth}")
     x = h = b.input("x", channels[0])
@@ -102,8 +104,8 @@ def multimodal(
     Each context shows one modality and asks for one task; beside the trunk, each task's module reads the encoders'
     sum directly, by an edge of its own.
     """
-    _count("modalities", modalities)
-    _count("tasks", tasks)
+    check_count("modalities", modalities)
+    check_count("tasks", tasks)
     cross, own, yy, channels = _moments(data)
     b = Builder(f"multimodal:modalities={modalities},tasks={tasks}")
     encoders = []

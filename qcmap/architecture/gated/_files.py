@@ -12,6 +12,7 @@ import numpy as np
 from qcmap.architecture._files import architecture_of, read_file, write_file
 from qcmap.architecture._schema import KINDS, TEXT, Reading, Writing, read_value, write_value
 from qcmap.architecture._tree import Item
+from qcmap.architecture.gated._checks import check_kind
 from qcmap.architecture.gated._network import GatedNetwork
 from qcmap.architecture.gated._tables import Blocks, Coded
 from qcmap.architecture.gated._task import Context, GatedTask
@@ -51,6 +52,7 @@ def save(network: GatedNetwork, path: str | os.PathLike[str]) -> None:
 
     Raises as `qcmap.save`.
     """
+    check_kind("network", network, GatedNetwork, "build one, such as routing(7, 4)")
     write_file(network.architecture, path, lambda writing: _entries(writing, network.task))
 
 

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from qcmap.architecture import Affine, Architecture, Channels, Gate, Input, Node, Output, Scale, Sum
 from qcmap.architecture.gated._cells import Cells, Lanes
+from qcmap.architecture.gated._checks import check_kind
+from qcmap.architecture.gated._task import GatedTask
 from qcmap.errors import ArchitectureError, DataError
-
-if TYPE_CHECKING:
-    from qcmap.architecture.gated._task import GatedTask
 
 _OPS = (Input, Affine, Sum, Gate, Scale, Output)
 
@@ -29,6 +27,8 @@ class GatedNetwork:
 
     Raises
     ------
+    ArgumentError
+        For what is no architecture or task.
     ArchitectureError
         Naming the node: an op other than affine, sum, gate and scale; a bias; a kernel; shared parameters; a gate that
         reads an input.
@@ -42,6 +42,8 @@ class GatedNetwork:
 
     def __post_init__(self) -> None:
         arch, task = self.architecture, self.task
+        check_kind("architecture", arch, Architecture, "give one, made with qcmap.Builder")
+        check_kind("task", task, GatedTask, "give GatedTask.of(contexts, arch.inputs, arch.outputs)")
         for node in arch.nodes:
             _check_node(arch, node)
         channels = arch.channels  # maps that are added have the same

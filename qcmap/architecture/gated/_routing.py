@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from qcmap.architecture import Architecture, Builder
+from qcmap.architecture.gated._checks import check_count, check_flag
 from qcmap.architecture.gated._network import GatedNetwork
 from qcmap.architecture.gated._tables import Blocks, Coded, Integers
 from qcmap.architecture.gated._task import GatedTask, Gating
@@ -46,11 +47,13 @@ def routing(
     Raises
     ------
     ArgumentError
-        For counts out of range, or if no route is left.
+        For counts out of range, a flag that is neither true nor false, or if no route is left.
     """
-    _count("M", M)
-    _count("K", K, M)
-    _count("hidden_layers", hidden_layers)
+    check_count("M", M)
+    check_count("K", K, M)
+    check_count("hidden_layers", hidden_layers)
+    check_count("width", width)
+    check_flag("trained", trained)
     S, D, yy, channels = _moments(data)
     b = Builder(f"routing:M={M},K={K}")
     entries = []
@@ -95,12 +98,13 @@ def sharing(
     ArgumentError
         If P is not the square of a divisor of M.
     """
-    _count("M", M)
+    check_count("M", M)
     K = M if K is None else K
-    _count("K", K, M)
+    check_count("K", K, M)
+    check_count("width", width)
     if isinstance(P, str):
         P = [int(part) if part.isdecimal() else 0 for part in P.split("+")]
-    schemes = (P,) if isinstance(P, int) else tuple(P)
+    schemes = tuple(P) if isinstance(P, Sequence) else (P,)
     for scheme in schemes:
         if not isinstance(scheme, int) or scheme < 1 or math.isqrt(scheme) ** 2 != scheme or M % math.isqrt(scheme):
             known = ", ".join(str(d * d) for d in range(1, M + 1) if M % d == 0)
@@ -192,9 +196,3 @@ def _moments(data: tuple[Any, Any] | None) -> tuple[Any, Any, Any, tuple[int | N
         raise ArgumentError("data", "they have a NaN or infinity", "clean the data first")
     n = x.shape[1]
     return y @ x.T / n, x @ x.T / n, float((y**2).sum() / n), (x.shape[0], y.shape[0])
-
-
-def _count(name: str, value: object, largest: int | None = None) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1 or (largest is not None and value > largest):
-        limits = "a positive integer" if largest is None else f"an integer from 1 to {largest}"
-        raise ArgumentError(name, f"it must be {limits}, not {value!r}", f"give {limits}")

@@ -14,6 +14,9 @@ import numpy as np
 from qcmap.architecture.gated._tables import Blocks, Coded, Integers
 from qcmap.errors import DataError
 
+RANK = 1e-12
+"""Eigenvalues of <x x^T> below this share of the largest count as zero."""
+
 
 @dataclass(frozen=True)
 class Context:
@@ -75,7 +78,10 @@ class Context:
 
 
 def _matrix(context: str, node: str, value: Any) -> np.ndarray:
-    array = np.asarray(value, dtype=float)
+    try:
+        array = np.asarray(value, dtype=float)
+    except (TypeError, ValueError):
+        raise DataError(f"context {context!r}", f"the data of {node} are not numbers", "give an array") from None
     if array.ndim != 2:
         raise DataError(
             f"context {context!r}", f"{node} has an array of shape {array.shape}", "give one [channels, examples]"
@@ -146,23 +152,24 @@ class GatedTask:
                 moment = _moment(context, value)
                 pairs[min(i, j), max(i, j)] = moment.T if i > j and isinstance(moment, np.ndarray) else moment
             xx += [(k, i, j, _own(context, inputs[i], value) if i == j else value) for (i, j), value in pairs.items()]
-            yx += [
-                (k, _known(context, v, outs, "output"), _known(context, u, ins, "input"), _moment(context, value))
-                for (v, u), value in context.yx.items()
-            ]
+            for (v, u), value in context.yx.items():
+                row, column = _known(context, v, outs, "output"), _known(context, u, ins, "input")
+                moment = _moment(context, value)
+                _check_seen(context, u, moment, pairs.get((column, column)))
+                yx.append((k, row, column, moment))
         gates: dict[str, list[tuple[int, Any]]] = {}
         for k, context in enumerate(contexts):
             for gate, value in context.gates.items():
-                _finite(context, f"the gate {gate}", value)
-                if value != 0:
-                    gates.setdefault(gate, []).append((k, value))
+                number = _number(context, f"the gate {gate}", value)
+                if number != 0:
+                    gates.setdefault(gate, []).append((k, number))
         gating = {
             gate: Gating(np.array([k for k, _ in found], dtype=np.int64), Coded.of(value for _, value in found))
             for gate, found in gates.items()
         }
         yy = None
         if all(context.yy is not None for context in contexts):
-            yy = Coded.of(context.yy for context in contexts)
+            yy = Coded.of(_number(context, "yy", context.yy) for context in contexts)
         elif any(context.yy is not None for context in contexts):
             lacking = next(context.name for context in contexts if context.yy is None)
             raise DataError(f"context {lacking!r}", "it has no yy, but others have", "give it to all or to none")
@@ -186,15 +193,23 @@ def _known(context: Context, node: str, known: Mapping[str, int], kind: str) -> 
     return known[node]
 
 
-def _finite(context: Context, what: str, value: Any) -> None:
-    if not hasattr(value, "free_symbols") and not math.isfinite(float(value)):
-        raise DataError(f"context {context.name!r}", f"{what} is {value}", "give finite numbers")
+def _number(context: Context, what: str, value: Any) -> Any:
+    """A number or sympy expression as it is, a numpy number as a plain one; raises `DataError` for anything else."""
+    if hasattr(value, "free_symbols"):
+        return value
+    value = value.item() if isinstance(value, np.generic) else value
+    if not isinstance(value, (int, float, Fraction)) or not math.isfinite(value):
+        raise DataError(f"context {context.name!r}", f"{what} is {value!r}", "give finite numbers")
+    return value
 
 
 def _moment(context: Context, value: Any) -> Any:
-    if hasattr(value, "free_symbols") or isinstance(value, (int, float, Fraction)):
-        return value
-    array = np.asarray(value, dtype=float)
+    if hasattr(value, "free_symbols") or np.isscalar(value) or isinstance(value, Fraction):
+        return _number(context, "a moment", value)
+    try:
+        array = np.asarray(value, dtype=float)
+    except (TypeError, ValueError):
+        raise DataError(f"context {context.name!r}", "a moment is no matrix of numbers", "give one") from None
     if array.ndim != 2 or not np.isfinite(array).all():
         raise DataError(
             f"context {context.name!r}", f"a moment is a finite matrix, not an array of shape {array.shape}",
@@ -206,6 +221,8 @@ def _moment(context: Context, value: Any) -> Any:
 def _own(context: Context, node: str, value: Any) -> Any:
     """A moment <x x^T>, which is symmetric and has no negative eigenvalue; made exactly symmetric."""
     if not isinstance(value, np.ndarray):
+        if not hasattr(value, "free_symbols") and value < 0:
+            raise DataError(f"context {context.name!r}", f"<x x^T> of {node} is {value}", "give second moments")
         return value
     scale = float(np.abs(value).max(initial=0.0))
     if value.shape[0] != value.shape[1] or np.abs(value - value.T).max(initial=0.0) > 1e-12 * scale:
@@ -216,18 +233,30 @@ def _own(context: Context, node: str, value: Any) -> Any:
     return value
 
 
+def _check_seen(context: Context, node: str, cross: Any, own: Any) -> None:
+    """Raise `DataError` where a target goes with an input that is zero: |<y x>|^2 <= <y^2> <x^2>."""
+    name, remedy = f"context {context.name!r}", "give moments of one data set"
+    if own is None:
+        raise DataError(name, f"it has <y x^T> of {node}, but no <x x^T>", "give both")
+    if isinstance(cross, np.ndarray) and isinstance(own, np.ndarray) and cross.shape[1] == len(own):
+        values, vectors = np.linalg.eigh(own)
+        unseen = vectors[:, values <= RANK * values[-1]]
+        if np.linalg.norm(cross @ unseen) > 1e-7 * np.linalg.norm(cross):
+            raise DataError(name, f"<y x^T> has directions that <x x^T> of {node} has not", remedy)
+    elif not isinstance(cross, np.ndarray) and not isinstance(own, np.ndarray) and cross != 0 and own == 0:
+        raise DataError(name, f"<x x^T> of {node} is 0, but its <y x^T> is not", remedy)
+
+
 def _probabilities(contexts: Sequence[Context]) -> Coded:
     given = [context.probability for context in contexts]
     if all(value is None for value in given):
         return Coded.constant(Fraction(1, len(contexts)), len(contexts))
-    for context in contexts:
-        if getattr(context.probability, "free_symbols", None):
+    for context, value in zip(contexts, given, strict=True):
+        if getattr(value, "free_symbols", None):
+            raise DataError(f"context {context.name!r}", f"its probability {value} is symbolic", "give a number")
+        if value is None or not 0 < float(_number(context, "its probability", value)) <= 1:
             raise DataError(
-                f"context {context.name!r}", f"its probability {context.probability} is symbolic", "give a number"
-            )
-        if context.probability is None or not 0 < float(context.probability) <= 1:
-            raise DataError(
-                f"context {context.name!r}", f"its probability is {context.probability}, not in (0, 1]",
+                f"context {context.name!r}", f"its probability is {value}, not in (0, 1]",
                 "give one to every context, or to none",
             )  # fmt: skip
     total = math.fsum(map(float, given))

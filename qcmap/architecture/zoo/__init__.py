@@ -40,10 +40,10 @@ _RULES = frozenset({"growing", "plain"})
 def call(specification: str, **overrides: object) -> Architecture:
     """The architecture that a zoo call such as ``resnet_v2:depth=50,residual_weight=w`` means.
 
-    A value is a number, ``true`` or ``false``, a word (an activation's name), or for ``residual_weight`` and
-    ``weight_variance`` any expression that sympy reads; a bare name there becomes a positive symbol, but ``growing``
-    and ``plain`` are rules. Lists, such as the blocks of a densenet, keep their defaults. ``overrides`` are arguments
-    that go before those of the call.
+    A value is a number, ``true`` or ``yes``, ``false`` or ``no``, a word (an activation's name), or for
+    ``residual_weight`` and ``weight_variance`` any expression that sympy reads; a bare name there becomes a positive
+    symbol, but ``growing`` and ``plain`` are rules. Lists, such as the blocks of a densenet, keep their defaults.
+    ``overrides`` are arguments that go before those of the call.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def read_call(specification: str, families: Mapping[str, Callable[..., object]])
 
 
 def _value(text: str, specification: str, *, symbolic: bool) -> object:
-    words = {"true": True, "false": False, "none": None}
+    words = {"true": True, "yes": True, "false": False, "no": False, "none": None}
     if text.lower() in words:
         return words[text.lower()]
     for kind in (int, float):

@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qcmap.architecture.gated import Cells, GatedNetwork, Lanes
+from qcmap.architecture.gated._task import RANK
 from qcmap.errors import ArgumentError, DataError
 
 Array: TypeAlias = NDArray[np.float64]
-
-_RANK = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +155,7 @@ def _factored(
         cross[row][:, ends[column] : ends[column + 1]] = task.yx.value.values[value]
     values, vectors = np.linalg.eigh(whole)
     scale = float(values[-1]) if len(values) else 0.0
-    keep = values > _RANK * scale
+    keep = values > RANK * scale
     name = f"context {task.contexts[context]!r}"
     if len(values) and values[0] < -1e-9 * scale:
         raise DataError(name, "its moments <x x^T> of several inputs are not positive", "give moments of one data set")

@@ -9,14 +9,16 @@ from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from qcmap.architecture import Affine, Architecture, Input, Node
 from qcmap.architecture.gated import Blocks, Coded, GatedNetwork, GatedTask
-from qcmap.errors import ArgumentError, NumericalError
+from qcmap.architecture.gated._checks import check_kind, checked_number
+from qcmap.errors import ArgumentError
 from qcmap.numeric.gated._decouple import Decoupled, decouple
 from qcmap.numeric.gated._diagonal import completed
-from qcmap.numeric.gated._full import checked_times
+from qcmap.numeric.gated._full import checked_matrix
+from qcmap.numeric.gated._integrate import checked_times, integrated
 from qcmap.numeric.gated._reduce import layer_bases
 from qcmap.numeric.gated._solve import Start, solve
 from qcmap.symbolic.gated import Operations, Quotient, Reduced, lumped
@@ -87,31 +89,26 @@ class Coupled:
 
         Raises
         ------
+        ArgumentError
+            For a start that does not fit, or times that do not begin with 0 and grow.
         NumericalError
             If the integration fails.
         """
-        from scipy.integrate import solve_ivp
-
         grid = checked_times(times)
-        if isinstance(start, (int, float)):
-            begin = [start * np.eye(*shape) for shape in self.shapes]
+        if isinstance(start, Sequence):
+            begin = self._checked("start", start)
         else:
-            begin = [np.asarray(matrix, dtype=float) for matrix in start]
-        if tuple(matrix.shape for matrix in begin) != self.shapes:
-            raise ArgumentError(
-                "start", f"its matrices do not have the shapes {self.shapes}", "give one for each class"
-            )
-        found = solve_ivp(
-            lambda _, flat: _flat(self.quotient.flow(self._shaped(flat), MATRICES)),
-            (0.0, float(grid[-1])), _flat(begin), method="DOP853", t_eval=grid, rtol=rtol, atol=1e-12,
+            begin = [checked_number("start", start) * np.eye(*shape) for shape in self.shapes]
+        found = integrated(
+            "coupled", lambda flat: _flat(self.quotient.flow(self._shaped(flat), MATRICES)), _flat(begin), grid,
+            rtol=rtol, atol=1e-12,
         )  # fmt: skip
-        if not found.success:
-            raise NumericalError("coupled", found.message, "give a shorter time")
         values = [self._shaped(row) for row in found.y.T]
         return np.array([self.loss(row) for row in values]), values
 
     def loss(self, values: Sequence[Array]) -> float:
         """The loss (1); less its value at zero if the task has no ``<|y|^2>``."""
+        values = self._checked("values", values)
         task = self.network.task
         start = 0.0 if task.yy is None else float(task.probability.numbers() @ task.yy.numbers()) / 2
         return start + float(self.quotient.loss(list(values), lambda a, b: float((a * b).sum()), MATRICES))
@@ -127,11 +124,19 @@ class Coupled:
         """The weight matrix of every edge of the full network (9), hidden layers in their first unit vectors."""
         rotations = layer_bases(self.parts) | dict(self.frames)
         found = {}
-        for edges, matrix in zip(self.quotient.classes, values, strict=True):
+        for edges, matrix in zip(self.quotient.classes, self._checked("values", values), strict=True):
             for edge in edges:
                 source, target = self.parts.network.ends(edge)
                 found[edge] = rotations[target] @ matrix @ rotations[source].T
         return found
+
+    def _checked(self, name: str, values: Sequence[ArrayLike]) -> list[Array]:
+        """A matrix for each class; raises `ArgumentError` for others."""
+        check_kind(name, values, Sequence, "give a list of matrices, one for each class")
+        matrices = [checked_matrix(f"{name}[{k}]", matrix) for k, matrix in enumerate(values)]
+        if tuple(matrix.shape for matrix in matrices) != self.shapes:
+            raise ArgumentError(name, f"its matrices do not have the shapes {self.shapes}", "give one for each class")
+        return matrices
 
     def _shaped(self, flat: Array) -> list[Array]:
         ends = np.cumsum([0, *(rows * columns for rows, columns in self.shapes)])
@@ -163,7 +168,9 @@ def coupled(network: GatedNetwork) -> Coupled:
     )  # fmt: skip
     small = GatedNetwork(arch, inside)
     kinds = [small.shape(edge) for edge in small.edges]
-    quotient = lumped(small, kinds, channels=True)
+    quotient = lumped(small, kinds, channels=True).map(
+        lambda _, value: value if isinstance(value, np.ndarray) else checked_number("network", value)
+    )
     return Coupled(parts, small, quotient, _blocks(small, parts.count), turned)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qcmap.architecture.gated import Blocks, Coded, GatedNetwork, GatedTask
+from qcmap.architecture.gated._checks import check_kind
 from qcmap.architecture.gated._rewrite import merged, split_inputs
 from qcmap.errors import ArgumentError
 from qcmap.numeric.gated._diagonal import Statistic, joint_bases, off_diagonal
@@ -85,8 +86,9 @@ def decouple(network: GatedNetwork) -> Decoupled:
     Raises
     ------
     ArgumentError
-        For a network whose moments are modes already, or without a moment <y x^T> other than zero.
+        For what is no network, one whose moments are modes already, or without a moment <y x^T> other than zero.
     """
+    check_kind("network", network, GatedNetwork, "build one, such as routing(7, 4)")
     if not network.task.is_matrix:
         raise ArgumentError("network", "its moments are those of modes already", "reduce it as it is")
     network = merged(network)

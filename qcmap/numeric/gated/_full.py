@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qcmap.architecture.gated import GatedNetwork, Term
+from qcmap.architecture.gated._checks import check_count, check_kind, checked_number
 from qcmap.errors import ArgumentError, NumericalError
 from qcmap.numeric.gated._columns import Columns
+from qcmap.numeric.gated._integrate import check_descent, check_overflow, checked_times, integrated
 
 Array: TypeAlias = NDArray[np.float64]
 Weights: TypeAlias = Mapping[str, Array]
@@ -53,10 +55,11 @@ class FullFlow:
     """The loss (1) of a gated network and its gradient in every weight matrix.
 
     Cost: each edge multiplies the examples of the contexts in which it is open, so contexts times edges, not pairs of
-    paths. Raises as `Columns.of`.
+    paths. Raises `ArgumentError` for what is no network, else as `Columns.of`.
     """
 
     def __init__(self, network: GatedNetwork) -> None:
+        check_kind("network", network, GatedNetwork, "build one, such as routing(7, 4)")
         self.network = network
         self.columns = Columns.of(network)
         self._weights = {
@@ -75,14 +78,19 @@ class FullFlow:
         """The loss (1): half the mean squared error, summed over outputs, averaged over contexts.
 
         Raises, as all methods that take weights, `ArgumentError` naming an edge without a finite matrix of its shape,
-        and `NumericalError` if the loss overflows.
+        and `NumericalError` if the loss, or what they return, overflows.
         """
-        return self._bounded(self._value(checked_weights(self.network, weights)))
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self._bounded(self._value(checked_weights(self.network, weights)))
 
     def gradient(self, weights: Weights) -> tuple[float, dict[str, Array]]:
         """The loss and its gradient in each edge's matrix; tau dW/dt is minus that."""
-        loss, gradient = self._backward(checked_weights(self.network, weights))
-        return self._bounded(loss), gradient
+        with np.errstate(over="ignore", invalid="ignore"):
+            loss, gradient = self._backward(checked_weights(self.network, weights))
+        self._bounded(loss)
+        for edge, matrix in gradient.items():
+            check_overflow(edge, "its gradient", matrix)
+        return loss, gradient
 
     def _backward(self, weights: Weights) -> tuple[float, dict[str, Array]]:
         cells, nodes = self.columns.cells, self.network.architecture.nodes
@@ -118,21 +126,13 @@ class FullFlow:
     ) -> Trajectory:
         """Gradient flow tau dW/dt = -dL/dW from these weights, at given times in units of tau, the first one 0.
 
-        Raises
-        ------
-        NumericalError
-            If the integration fails.
+        Raises as `integrated`, and for times that do not begin with 0 and grow.
         """
-        from scipy.integrate import solve_ivp
-
         grid = checked_times(times)
-        start = self._flat(checked_weights(self.network, weights))
-        found = solve_ivp(
-            lambda _, flat: -self._flat(self._backward(self._shaped(flat))[1]),
-            (0.0, float(grid[-1])), start, method="DOP853", t_eval=grid, rtol=rtol, atol=atol,
+        found = integrated(
+            self.network.architecture.name, lambda flat: -self._flat(self._backward(self._shaped(flat))[1]),
+            self._flat(checked_weights(self.network, weights)), grid, rtol=rtol, atol=atol,
         )  # fmt: skip
-        if not found.success:
-            raise NumericalError(self.network.architecture.name, found.message, "give a shorter time or smaller data")
         steps = [self._shaped(row) for row in found.y.T]
         return self._trajectory(grid, steps)
 
@@ -146,12 +146,13 @@ class FullFlow:
         NumericalError
             If the weights grow beyond all bounds.
         """
-        if not rate > 0 or steps < 1 or every < 1:
-            raise ArgumentError("rate", f"rate {rate}, steps {steps} and every {every} must be positive", "change them")
+        check_descent(rate, steps)
+        check_count("every", every)
         now = checked_weights(self.network, weights)
         kept, at = [now], [0]
         for step in range(1, steps + 1):
-            loss, gradient = self._backward(now)
+            with np.errstate(over="ignore", invalid="ignore"):
+                loss, gradient = self._backward(now)
             if not np.isfinite(loss):
                 raise NumericalError(self.network.architecture.name, f"descent diverges at step {step}", "lower rate")
             now = {edge: matrix - rate * gradient[edge] for edge, matrix in now.items()}
@@ -169,24 +170,29 @@ class FullFlow:
         weights = checked_weights(self.network, weights)
         for edge, (rows, columns) in self.shapes.items():
             source, target = self.network.ends(edge)
-            if target in self.network.hidden:
-                found[target] = found.get(target, np.zeros((rows, rows))) + weights[edge] @ weights[edge].T
-            if source in self.network.hidden:
-                found[source] = found.get(source, np.zeros((columns, columns))) - weights[edge].T @ weights[edge]
+            with np.errstate(over="ignore", invalid="ignore"):
+                if target in self.network.hidden:
+                    found[target] = found.get(target, np.zeros((rows, rows))) + weights[edge] @ weights[edge].T
+                if source in self.network.hidden:
+                    found[source] = found.get(source, np.zeros((columns, columns))) - weights[edge].T @ weights[edge]
+            for layer in {source, target} & found.keys():
+                check_overflow(edge, "a first integral at its end", found[layer])
         return found
 
     def context_losses(self, weights: Weights) -> Array:
         """The loss of each context: half its mean squared error, summed over outputs. (1) is their weighted mean."""
-        values, cells = self._forward(checked_weights(self.network, weights)), self.columns.cells
-        losses = self.columns.unreached.copy()
-        for v, target in zip(cells.outputs, self.columns.targets, strict=True):
-            squares = ((target - values[v]) ** 2).sum(axis=0) / 2
-            np.add.at(losses, cells.lanes.context[cells.nodes[v].lanes], squares)
+        cells, losses = self.columns.cells, self.columns.unreached.copy()
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = self._forward(checked_weights(self.network, weights))
+            for v, target in zip(cells.outputs, self.columns.targets, strict=True):
+                squares = ((target - values[v]) ** 2).sum(axis=0) / 2
+                np.add.at(losses, cells.lanes.context[cells.nodes[v].lanes], squares)
         self._bounded(float(losses.sum()))
         return losses / self.network.task.probability.numbers()
 
     def _trajectory(self, times: Array, steps: Sequence[Weights]) -> Trajectory:
-        losses = np.array([self._bounded(self._value(step)) for step in steps])
+        with np.errstate(over="ignore", invalid="ignore"):
+            losses = np.array([self._bounded(self._value(step)) for step in steps])
         return Trajectory(times, losses, {edge: np.stack([step[edge] for step in steps]) for edge in self.shapes})
 
     def _forward(self, weights: Weights) -> list[Array]:
@@ -232,6 +238,7 @@ class FullFlow:
 
 def checked_weights(network: GatedNetwork, weights: Weights) -> dict[str, Array]:
     """The matrix of each edge of a network; raises `ArgumentError` naming an edge without a finite one of its shape."""
+    check_kind("weights", weights, Mapping, "give a matrix for each edge, by name")
     found = {}
     for edge in network.edges:
         shape = network.shape(edge)
@@ -261,14 +268,6 @@ def _taken(values: Sequence[Array], term: Term) -> Array:
     return source if len(term.take) == source.shape[1] else source[:, term.take]
 
 
-def checked_times(times: Sequence[float] | Array) -> Array:
-    """Times as an array; raises `ArgumentError` unless they begin with 0 and grow."""
-    grid = np.asarray(times, dtype=float)
-    if grid.ndim != 1 or len(grid) < 2 or grid[0] != 0 or not (np.diff(grid) > 0).all() or not np.isfinite(grid[-1]):
-        raise ArgumentError("times", "they are not 0 and then growing", "give e.g. numpy.linspace(0, 10, 101)")
-    return grid
-
-
 def random_weights(
     network: GatedNetwork, *, gain: float = 0.2, kind: Literal["orthogonal", "gaussian"] = "orthogonal", seed: int = 0
 ) -> dict[str, Array]:
@@ -280,10 +279,13 @@ def random_weights(
     Raises
     ------
     ArgumentError
-        For an unknown kind, or a gain that is not a finite number, zero or larger.
+        For what is no network, an unknown kind, or a gain that is not a finite number, zero or larger.
     """
-    if not 0 <= gain < np.inf:
-        raise ArgumentError("gain", f"{gain} is no size of weights", "give a finite number, not below zero")
+    check_kind("network", network, GatedNetwork, "build one, such as routing(7, 4)")
+    if checked_number("gain", gain) < 0:
+        raise ArgumentError("gain", f"{gain} is no size of weights", "give a number that is not below zero")
+    if not isinstance(seed, int | np.integer) or seed < 0:
+        raise ArgumentError("seed", f"it must be an integer that is not below zero, not {seed!r}", "give one")
     if kind not in ("orthogonal", "gaussian"):
         raise ArgumentError("kind", f"there is no kind {kind!r}", "choose 'orthogonal' or 'gaussian'")
     found = {}

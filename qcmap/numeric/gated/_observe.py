@@ -8,10 +8,12 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from qcmap.architecture import Affine, Gate, Input, Scale, Sum
+from qcmap.architecture import Affine, Gate, Input, Node, Scale, Sum
 from qcmap.architecture.gated import Context, GatedNetwork, GatedTask
+from qcmap.architecture.gated._checks import check_kind
 from qcmap.errors import ArgumentError, DataError
 from qcmap.numeric.gated._full import FullFlow, Weights, checked_matrix, checked_weights
+from qcmap.numeric.gated._integrate import check_overflow
 
 Array: TypeAlias = NDArray[np.float64]
 
@@ -29,10 +31,14 @@ def respond(
         For an unknown gate or node, a gate that is not a finite number, or an edge without finite weights of its shape.
     DataError
         For inputs of the wrong shape, or that are not finite numbers.
+    NumericalError
+        Naming a node whose activity overflows.
     """
+    check_kind("network", network, GatedNetwork, "build one, such as routing(7, 4)")
     arch = network.architecture
     variables = {node.op.name for node in arch.nodes if isinstance(node.op, Gate)}
     for what, given, known in (("gates", gates, variables), ("inputs", inputs, set(arch.inputs))):
+        check_kind(what, given, Mapping, "give values by name")
         if not set(given) <= known:
             wrong = ", ".join(sorted(set(given) - known))
             raise ArgumentError(what, f"the network has no {wrong}", f"choose from {', '.join(sorted(known)[:20])}")
@@ -51,18 +57,25 @@ def respond(
         op, read = node.op, [values[name] for name in node.inputs]
         if isinstance(op, Input):
             size = arch.channels[node.id]
-            value = arrays.get(node.id, np.zeros((size if isinstance(size, int) else 0, count)))
-        elif isinstance(op, Affine):
-            value = matrices[node.id] @ read[0]
-        elif isinstance(op, Gate):
-            value = np.multiply(gates.get(op.name, 0.0), read[0])
-        elif isinstance(op, Sum):
-            terms = [number(w) * x for w, x in zip(op.weights, read, strict=True)]
-            value = sum(terms[1:], start=terms[0])
-        else:
-            value = number(op.factor) * read[0] if isinstance(op, Scale) else read[0]
-        values[node.id] = np.asarray(value, dtype=np.float64)
+            values[node.id] = arrays.get(node.id, np.zeros((size if isinstance(size, int) else 0, count)))
+            continue
+        with np.errstate(over="ignore", invalid="ignore"):
+            values[node.id] = _activity(node, read, matrices, gates)
+        check_overflow(node.id, "its activity", values[node.id])
     return values
+
+
+def _activity(node: Node, read: Sequence[Array], matrices: Weights, gates: Mapping[str, float]) -> Array:
+    """What a node makes of what it reads."""
+    op = node.op
+    if isinstance(op, Affine):
+        return matrices[node.id] @ read[0]
+    if isinstance(op, Gate):
+        return np.multiply(gates.get(op.name, 0.0), read[0])
+    if isinstance(op, Sum):
+        terms = [number(w) * x for w, x in zip(op.weights, read, strict=True)]
+        return sum(terms[1:], start=terms[0])
+    return number(op.factor) * read[0] if isinstance(op, Scale) else read[0]
 
 
 def number(weight: Any) -> float:
@@ -92,7 +105,10 @@ def similarity(activities: Sequence[Array]) -> Array:
         If there are none, or they do not have the same channels.
     DataError
         If they are not finite numbers.
+    NumericalError
+        If a dot product overflows.
     """
+    check_kind("activities", activities, Sequence, "give a list of arrays [channels, examples]")
     if not activities:
         raise ArgumentError("activities", "there are none", "give arrays [channels, examples]")
     arrays = [_finite(f"activities[{k}]", activity) for k, activity in enumerate(activities)]
@@ -103,7 +119,10 @@ def similarity(activities: Sequence[Array]) -> Array:
                 "give arrays [channels, examples] of the same channels",
             )  # fmt: skip
     joined = np.concatenate(arrays, axis=1)
-    return joined.T @ joined
+    with np.errstate(over="ignore", invalid="ignore"):
+        products = joined.T @ joined
+    check_overflow("activities", "a dot product of them", products)
+    return products
 
 
 def elsewhere(network: GatedNetwork, weights: Weights, contexts: Sequence[Context]) -> Array:
@@ -111,6 +130,7 @@ def elsewhere(network: GatedNetwork, weights: Weights, contexts: Sequence[Contex
 
     Raises as `GatedTask.of` and `GatedNetwork`.
     """
+    check_kind("network", network, GatedNetwork, "build one, such as routing(7, 4)")
     arch = network.architecture
     return FullFlow(network.with_task(GatedTask.of(contexts, arch.inputs, arch.outputs))).context_losses(weights)
 
@@ -123,5 +143,9 @@ def singular_values(weights: Weights) -> dict[str, Array]:
     ArgumentError
         Naming an edge whose weights are not a matrix of finite numbers.
     """
+    check_kind("weights", weights, Mapping, "give matrices by edge")
     matrices = {edge: checked_matrix(edge, matrix) for edge, matrix in weights.items()}
-    return {edge: np.asarray(np.linalg.svd(m, compute_uv=False), dtype=np.float64) for edge, m in matrices.items()}
+    found = {edge: np.asarray(np.linalg.svd(m, compute_uv=False), dtype=np.float64) for edge, m in matrices.items()}
+    for edge, values in found.items():
+        check_overflow(edge, "its largest singular value", values)
+    return found

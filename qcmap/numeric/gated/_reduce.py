@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qcmap.architecture.gated import GatedNetwork
+from qcmap.architecture.gated._checks import check_flag, check_kind, checked_number
 from qcmap.architecture.gated._rewrite import merged
 from qcmap.errors import ArgumentError, NumericalError
 from qcmap.numeric.gated._decouple import TOLERANCE, Decoupled, decouple
@@ -41,7 +42,8 @@ def reduce(network: GatedNetwork | Decoupled, *, balanced: bool = False, toleran
     """
     if not isinstance(network, GatedNetwork | Decoupled):
         raise ArgumentError("network", f"a {type(network).__name__} is no gated network", "give one, or decouple(one)")
-    if not 0 <= tolerance < 1:
+    check_flag("balanced", balanced)
+    if not 0 <= checked_number("tolerance", tolerance) < 1:
         raise ArgumentError("tolerance", f"{tolerance} is no relative difference", "give a number from 0 to 1, not 1")
     if isinstance(network, GatedNetwork) and not network.task.is_matrix:
         network = merged(network)
@@ -71,6 +73,7 @@ def scalars(reduced: Reduced, start: float | Mapping[str, ArrayLike] | Array) ->
     ArgumentError
         For a name that is no variable, one that is missing, or values of the wrong shape.
     """
+    check_kind("reduced", reduced, Reduced, "give reduce(network)")
     names = [str(symbol) for symbol in reduced.symbols]
     modes = 1 if reduced.modes is None else reduced.modes
     values = np.zeros((len(names), modes))
@@ -103,6 +106,7 @@ def decoupled_weights(
     Hidden layers get the first unit vectors as R, or random orthonormal ones if a seed is given. If inputs were split,
     edges carry the bases of their copies, and the weights fit the network as it was.
     """
+    check_kind("parts", parts, Decoupled, "give decouple(network)")
     values = scalars(reduced, start)
     of_edge = {edge: values[k] for k, edges in enumerate(reduced.quotient.classes) for edge in edges}
     rotations = layer_bases(parts, seed)

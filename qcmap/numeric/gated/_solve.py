@@ -9,8 +9,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from qcmap.architecture.gated._checks import check_kind, checked_number
 from qcmap.errors import ArgumentError, NumericalError
-from qcmap.numeric.gated._full import checked_times
+from qcmap.numeric.gated._integrate import check_descent, checked_times, integrated
 from qcmap.numeric.gated._reduce import scalars
 from qcmap.symbolic.gated import Quotient, Reduced
 from qcmap.symbolic.gated._quotient import Error
@@ -54,7 +55,7 @@ class Solution:
 
     def __call__(self, time: float) -> Array:
         """The variables [classes, modes] at any time up to the last, of a flow."""
-        if self.dense is None or not 0 <= time <= self.times[-1]:
+        if self.dense is None or not 0 <= checked_number("time", time) <= self.times[-1]:
             raise ArgumentError("time", f"{time} is not within the flow", f"stay in 0 .. {self.times[-1]:g} of a flow")
         return self.dense(time).reshape(self.values.shape[1:])
 
@@ -65,7 +66,7 @@ class Solution:
         """
         numeric = _numeric(self.reduced)
         if values is not None:
-            return _learned(numeric, values)
+            return _learned(numeric, scalars(self.reduced, values))
         return np.stack([_learned(numeric, row) for row in self.values])
 
     def times_to(self, fraction: float = 0.5) -> Array:
@@ -79,7 +80,7 @@ class Solution:
         """
         from scipy.optimize import brentq
 
-        if not 0 < fraction < 1:
+        if not 0 < checked_number("fraction", fraction) < 1:
             raise ArgumentError("fraction", f"it lies between 0 and 1, not {fraction}", "give e.g. 0.5")
         if self.dense is None:
             raise ArgumentError("solution", "it is a descent, known at its steps only", "solve the flow")
@@ -123,20 +124,16 @@ def solve(
     Raises
     ------
     ArgumentError
-        For symbols without numbers, or a start or times that do not fit.
+        For symbols without numbers, a start or times that do not fit, or tolerances out of range.
     NumericalError
-        If the integration fails, or a first integral drifts by more than 1e-7.
+        If the flow overflows at the start, the integration fails, or a first integral drifts by more than 1e-7.
     """
-    from scipy.integrate import solve_ivp
-
     grid, begin, numeric = checked_times(times), scalars(reduced, start), _numeric(reduced)
     shape = begin.shape
-    found = solve_ivp(
-        lambda _, flat: _flow(numeric, flat.reshape(shape)).ravel(),
-        (0.0, float(grid[-1])), begin.ravel(), method="DOP853", t_eval=grid, dense_output=True, rtol=rtol, atol=atol,
+    found = integrated(
+        "solve", lambda flat: _flow(numeric, flat.reshape(shape)).ravel(), begin.ravel(), grid,
+        rtol=rtol, atol=atol, dense=True,
     )  # fmt: skip
-    if not found.success:
-        raise NumericalError("solve", found.message, "give a shorter time or smaller moments")
     values = found.y.T.reshape(len(grid), *shape)
     drift = _drift(reduced, values)
     if drift > 1e-7:
@@ -149,12 +146,12 @@ def descend(reduced: Reduced, start: Start, rate: float, steps: int) -> Solution
 
     ``rate`` is the step in the weights of the loss (1). Parameters and errors are otherwise those of `solve`.
     """
-    if not rate > 0 or steps < 1:
-        raise ArgumentError("rate", f"rate {rate} and steps {steps} must be positive", "change them")
+    check_descent(rate, steps)
     now, numeric = scalars(reduced, start), _numeric(reduced)
     values = [now]
     for step in range(1, steps + 1):
-        now = now + rate * _flow(numeric, now)
+        with np.errstate(over="ignore", invalid="ignore"):
+            now = now + rate * _flow(numeric, now)
         if not np.isfinite(now).all():
             raise NumericalError("descend", f"descent diverges at step {step}", "give a smaller rate")
         values.append(now)
@@ -198,7 +195,8 @@ def equilibrium(reduced: Reduced, start: Start, *, longest: float = 1e6) -> Equi
         If the rates are not below 1e-9 of the largest seen by the time ``longest``.
     """
     numeric, now, span = _numeric(reduced), scalars(reduced, start), 10.0
-    largest = float(np.abs(_flow(numeric, now)).max())
+    with np.errstate(over="ignore", invalid="ignore"):
+        largest = float(np.abs(_flow(numeric, now)).max())
     elapsed = 0.0
     while elapsed < longest:
         now = solve(reduced, now, [0.0, span]).values[-1]
@@ -228,7 +226,8 @@ def _jacobian(numeric: Quotient, values: Array) -> Array:
 
 
 def _numeric(reduced: Reduced) -> Quotient:
-    """The circuit with floats; raises `ArgumentError` if symbols are left."""
+    """The circuit with floats; raises `ArgumentError` for what is no reduced network, or if symbols are left."""
+    check_kind("reduced", reduced, Reduced, "give reduce(network)")
 
     def number(table: str, value: Any) -> Any:
         if isinstance(value, np.ndarray):
@@ -272,5 +271,9 @@ def _learned(numeric: Quotient, values: Array) -> Array:
             raise ArgumentError("solution", "an output sees several correlated inputs", "follow the loss instead")
         target = numeric.targets[cell.target]
         weight = count * numeric.probabilities[cell.probability] * target
-        got, wanted = got + weight * cells[front], wanted + weight * target / numeric.inputs[cell.terms[0][0]]
+        moment = numeric.inputs[cell.terms[0][0]]
+        full = np.divide(
+            target, moment, out=np.zeros(np.broadcast(target, moment).shape), where=np.asarray(target) != 0
+        )
+        got, wanted = got + weight * cells[front], wanted + weight * full
     return np.broadcast_to(got / np.where(wanted == 0, 1.0, wanted), values.shape[1:])

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from qcmap.architecture.gated._checks import check_count, check_kind
 from qcmap.errors import ArgumentError, NumericalError
 from qcmap.numeric.gated._decouple import Decoupled
 from qcmap.numeric.gated._full import Weights, checked_weights
@@ -69,12 +70,16 @@ def project(parts: Decoupled, reduced: Reduced, weights: Weights, *, sweeps: int
     NumericalError
         If the sum still grows after so many sweeps.
     """
+    check_kind("parts", parts, Decoupled, "give decouple(network)")
+    check_kind("reduced", reduced, Reduced, "give reduce(network)")
+    check_count("sweeps", sweeps)
     network = parts.network
     members = reduced.quotient.classes
     if {edge for edges in members for edge in edges} != set(network.edges) or reduced.modes != parts.count:
         raise ArgumentError("reduced", f"it is not that of {network.architecture.name}", "give reduce(parts)")
     weights = checked_weights(network, weights)
-    norm = sum(float((weights[edge] ** 2).sum()) for edge in network.edges)
+    with np.errstate(over="ignore"):
+        norm = sum(float((weights[edge] ** 2).sum()) for edge in network.edges)
     if not 0 < norm < np.inf:
         raise ArgumentError("weights", f"their squared norm is {norm}, so they have no direction", "scale them")
     ends = {edge: network.ends(edge) for edge in network.edges}

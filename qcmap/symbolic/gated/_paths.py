@@ -10,6 +10,7 @@ import numpy as np
 
 from qcmap.architecture import Affine, Gate, Input, Scale, Sum
 from qcmap.architecture.gated import GatedNetwork
+from qcmap.architecture.gated._checks import check_count, check_kind
 from qcmap.errors import ArgumentError
 from qcmap.symbolic.gated._exact import exact
 
@@ -74,6 +75,8 @@ def paths(network: GatedNetwork, *, most: int = 1000) -> tuple[Path, ...]:
     ArgumentError
         If there are more than ``most``.
     """
+    check_kind("network", network, GatedNetwork, "build one, such as routing(7, 4)")
+    check_count("most", most)
     arch = network.architecture
     found: dict[str, list[Path]] = {}
     for node in arch.nodes:
@@ -106,7 +109,8 @@ def statistics(network: GatedNetwork, *, most: int = 1000) -> Statistics:
 
     Raises as `paths`.
     """
-    task, listed = network.task, paths(network, most=most)
+    listed = paths(network, most=most)
+    task = network.task
     arrays = task.is_matrix or any(isinstance(value, np.ndarray) for value in task.xx.value.values)
     convert = float if arrays else exact
     gates = {

@@ -14,9 +14,9 @@ import sympy
 from qcmap.architecture.gated import GatedNetwork
 from qcmap.errors import ArgumentError
 from qcmap.symbolic._local import Expr, readable
-from qcmap.symbolic.gated._exact import exact
+from qcmap.symbolic.gated._exact import check_finite, exact
 from qcmap.symbolic.gated._integrals import Row, integral_rows, null_space
-from qcmap.symbolic.gated._quotient import Quotient
+from qcmap.symbolic.gated._quotient import Error, Quotient
 from qcmap.symbolic.gated._scalar import ScalarEquation
 
 
@@ -76,8 +76,8 @@ class Reduced:
         Raises
         ------
         ArgumentError
-            For a name that is no symbol of the moments, values that are no finite numbers, or arrays of different
-            lengths.
+            For a name that is no symbol of the moments, values that are no finite numbers, arrays of different lengths,
+            or values that no data have: no input along a mode that inputs predict.
         """
         tables = (*self.quotient.targets, *self.quotient.inputs)
         known = {symbol.name for value in tables for symbol in getattr(value, "free_symbols", ())}
@@ -85,14 +85,7 @@ class Reduced:
             if name not in known:
                 raise ArgumentError(name, "it is no symbol of the moments", f"choose from {', '.join(sorted(known))}")
         for name, value in values.items():
-            if getattr(value, "free_symbols", None):
-                continue
-            try:
-                finite = bool(np.isfinite(np.asarray(value, dtype=np.float64)).all())
-            except (TypeError, ValueError):
-                finite = False
-            if not finite:
-                raise ArgumentError(name, f"it is no finite number: {value!r}", "give a number, or one for each mode")
+            check_finite(name, value)
         modes = {np.size(value) for value in values.values() if np.ndim(value) == 1}
         if len(modes) > 1:
             raise ArgumentError("values", f"they have {sorted(modes)} modes", "give as many values each")
@@ -107,7 +100,30 @@ class Reduced:
                 return value.subs({s: g for s, g in zip(symbols, given, strict=True) if np.ndim(g) == 0})
             return np.broadcast_to(np.asarray(sympy.lambdify(symbols, value)(*map(np.asarray, given)), float), (count,))
 
-        return Reduced(self.network, self.quotient.map(number), count, self.widths)
+        quotient = self.quotient.map(number)
+        self._check_moments(quotient)
+        return Reduced(self.network, quotient, count, self.widths)
+
+    def _check_moments(self, quotient: Quotient) -> None:
+        """Where y x^T is not zero, x x^T is positive: |<y x>|^2 <= <y^2> <x^2>."""
+        for cell in quotient.cells:
+            if not isinstance(cell, Error) or cell.target < 0:
+                continue
+            signal, own = quotient.targets[cell.target], [quotient.inputs[moment] for moment, _, _ in cell.terms]
+            if any(getattr(moment, "free_symbols", None) for moment in own):
+                continue
+            known = not getattr(signal, "free_symbols", None)
+            size = np.abs(np.asarray(signal, dtype=np.float64)) if known else np.ones(1)
+            table = np.array([np.broadcast_to(np.asarray(moment, dtype=np.float64), size.shape) for moment in own])
+            # With several inputs x x^T has products of two of them, which may be negative, but not all zero.
+            none = (table <= 0).all(axis=0) if len(own) == 1 else (table == 0).all(axis=0)
+            if (none & (size > 0)).any():
+                mode = int(np.argmax(none & (size > 0)))
+                name = str(self.quotient.inputs[cell.terms[0][0]])
+                raise ArgumentError(
+                    name, f"<x x^T> is {table[0, mode]:g} along mode {mode + 1}, whose <y x^T> is not zero: no data "
+                    "have such moments", "give a positive number, or no target along this mode",
+                )  # fmt: skip
 
     @cached_property
     def equations(self) -> Mapping[Expr, Expr]:
