@@ -6,10 +6,19 @@ are imported only where they are needed. ``import qcmap.nn`` is the torch layer.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from qcmap._lazy import lazy
+
 if TYPE_CHECKING:
+    from qcmap import activations as activations
+    from qcmap import architecture as architecture
+    from qcmap import errors as errors
+    from qcmap import gated as gated
+    from qcmap import nn as nn
+    from qcmap import numeric as numeric
+    from qcmap import paths as paths
+    from qcmap import symbolic as symbolic
     from qcmap.activations import Activation, activation
     from qcmap.architecture import Architecture, Builder, Violation, check, load, save, zoo
     from qcmap.errors import Infeasible, QCMapError
@@ -42,10 +51,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "qcmap.activations": ("Activation", "activation"),
-    "qcmap.architecture": ("Architecture", "Builder", "Violation", "check", "load", "save", "zoo"),
-    "qcmap.errors": ("Infeasible", "QCMapError"),
-    "qcmap.numeric": (
+    "activations": ("Activation", "activation"),
+    "architecture": ("Architecture", "Builder", "Violation", "check", "load", "save", "zoo"),
+    "errors": ("Infeasible", "QCMapError"),
+    "numeric": (
         "KernelDescent",
         "Shaping",
         "Transform",
@@ -61,8 +70,8 @@ _HOMES = {
         "selu_like",
         "tat",
     ),
-    "qcmap.paths": ("path_kernel",),
-    "qcmap.symbolic": (
+    "paths": ("path_kernel",),
+    "symbolic": (
         "MaximalSlope",
         "SlopePolynomial",
         "maximal_c0",
@@ -71,7 +80,6 @@ _HOMES = {
         "slope_polynomial",
     ),
 }
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 _SUBMODULES = frozenset({"activations", "architecture", "errors", "gated", "nn", "numeric", "paths", "symbolic"})
 
 __all__ = [
@@ -109,16 +117,4 @@ __all__ = [
     "zoo",
 ]
 
-
-def __getattr__(name: str) -> object:
-    if name in _SUBMODULES:
-        return import_module(f"qcmap.{name}")
-    if name not in _HOME_OF:
-        raise AttributeError(f"module 'qcmap' has no attribute {name!r}")
-    value = getattr(import_module(_HOME_OF[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*__all__, *_SUBMODULES, "__version__"})
+__getattr__, __dir__ = lazy(__name__, "qcmap", _HOMES, shown=(*__all__, "__version__"), submodules=_SUBMODULES)

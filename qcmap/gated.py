@@ -7,112 +7,50 @@ Describe a network with a builder (`routing`, `sharing`, `xor`, ...) or as a `Ga
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from qcmap._lazy import lazy
+
 if TYPE_CHECKING:
-    from qcmap.architecture.gated import (
-        Context,
-        GatedNetwork,
-        GatedTask,
-        call,
-        contextual,
-        load,
-        multimodal,
-        routing,
-        save,
-        sharing,
-        skips,
-        tree,
-        xor,
-    )
-    from qcmap.numeric.gated import (
-        Coupled,
-        Decoupled,
-        Equilibrium,
-        FullFlow,
-        Projection,
-        Race,
-        Solution,
-        Trajectory,
-        coupled,
-        decouple,
-        decoupled_weights,
-        descend,
-        elsewhere,
-        equilibrium,
-        first_integrals,
-        project,
-        race,
-        random_weights,
-        reduce,
-        respond,
-        similarity,
-        singular_values,
-        solve,
-    )
-    from qcmap.symbolic.gated import (
-        GradientFlow,
-        Reduced,
-        ScalarEquation,
-        Statistics,
-        gradient_flow,
-        paths,
-        statistics,
-    )
+    from qcmap.architecture.gated._call import call
+    from qcmap.architecture.gated._examples import contextual, multimodal, skips, tree, xor
+    from qcmap.architecture.gated._files import load, save
+    from qcmap.architecture.gated._network import GatedNetwork
+    from qcmap.architecture.gated._routing import routing, sharing
+    from qcmap.architecture.gated._task import Context, GatedTask
+    from qcmap.numeric.gated._coupled import Coupled, coupled
+    from qcmap.numeric.gated._decouple import Decoupled, decouple
+    from qcmap.numeric.gated._full import FullFlow, Trajectory, random_weights
+    from qcmap.numeric.gated._observe import elsewhere, respond, similarity, singular_values
+    from qcmap.numeric.gated._race import Race, race
+    from qcmap.numeric.gated._reduce import decoupled_weights, first_integrals, reduce
+    from qcmap.numeric.gated._solve import Equilibrium, Solution, descend, equilibrium, solve
+    from qcmap.numeric.gated._start import Projection, project
+    from qcmap.symbolic.gated._gradient import GradientFlow, gradient_flow
+    from qcmap.symbolic.gated._paths import Statistics, paths, statistics
+    from qcmap.symbolic.gated._reduced import Reduced
+    from qcmap.symbolic.gated._scalar import ScalarEquation
 
 _HOMES = {
-    "qcmap.architecture.gated": (
-        "Context",
-        "GatedNetwork",
-        "GatedTask",
-        "call",
-        "contextual",
-        "load",
-        "multimodal",
-        "routing",
-        "save",
-        "sharing",
-        "skips",
-        "tree",
-        "xor",
-    ),
-    "qcmap.numeric.gated": (
-        "Coupled",
-        "Decoupled",
-        "Equilibrium",
-        "FullFlow",
-        "Projection",
-        "Race",
-        "Solution",
-        "Trajectory",
-        "coupled",
-        "decouple",
-        "decoupled_weights",
-        "descend",
-        "elsewhere",
-        "equilibrium",
-        "first_integrals",
-        "project",
-        "race",
-        "random_weights",
-        "reduce",
-        "respond",
-        "similarity",
-        "singular_values",
-        "solve",
-    ),
-    "qcmap.symbolic.gated": (
-        "GradientFlow",
-        "Reduced",
-        "ScalarEquation",
-        "Statistics",
-        "gradient_flow",
-        "paths",
-        "statistics",
-    ),
+    "architecture.gated._call": ("call",),
+    "architecture.gated._examples": ("contextual", "multimodal", "skips", "tree", "xor"),
+    "architecture.gated._files": ("load", "save"),
+    "architecture.gated._network": ("GatedNetwork",),
+    "architecture.gated._routing": ("routing", "sharing"),
+    "architecture.gated._task": ("Context", "GatedTask"),
+    "numeric.gated._coupled": ("Coupled", "coupled"),
+    "numeric.gated._decouple": ("Decoupled", "decouple"),
+    "numeric.gated._full": ("FullFlow", "Trajectory", "random_weights"),
+    "numeric.gated._observe": ("elsewhere", "respond", "similarity", "singular_values"),
+    "numeric.gated._race": ("Race", "race"),
+    "numeric.gated._reduce": ("decoupled_weights", "first_integrals", "reduce"),
+    "numeric.gated._solve": ("Equilibrium", "Solution", "descend", "equilibrium", "solve"),
+    "numeric.gated._start": ("Projection", "project"),
+    "symbolic.gated._gradient": ("GradientFlow", "gradient_flow"),
+    "symbolic.gated._paths": ("Statistics", "paths", "statistics"),
+    "symbolic.gated._reduced": ("Reduced",),
+    "symbolic.gated._scalar": ("ScalarEquation",),
 }
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Context",
@@ -160,14 +98,4 @@ __all__ = [
     "xor",
 ]
 
-
-def __getattr__(name: str) -> object:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module 'qcmap.gated' has no attribute {name!r}")
-    value = getattr(import_module(_HOME_OF[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy(__name__, "qcmap", _HOMES, shown=__all__)

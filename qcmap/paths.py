@@ -7,8 +7,9 @@ are first used.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from qcmap._lazy import lazy
 
 if TYPE_CHECKING:
     from qcmap.architecture import Units
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
     from qcmap.numeric.paths._weights import Weights, random_weights
 
 _HOMES = {
-    "qcmap.architecture": ("Units",),
-    "qcmap.numeric.paths._gates": ("Gates",),
-    "qcmap.numeric.paths._kernel": (
+    "architecture": ("Units",),
+    "numeric.paths._gates": ("Gates",),
+    "numeric.paths._kernel": (
         "KernelBlock",
         "active_paths",
         "count_paths",
@@ -38,13 +39,12 @@ _HOMES = {
         "path_kernel",
         "path_kernel_blocks",
     ),
-    "qcmap.numeric.paths._log_kernel": ("LogKernel", "log_path_kernel"),
-    "qcmap.numeric.paths._network": ("GatedPass", "run_gated", "run_relu"),
-    "qcmap.numeric.paths._table": ("PathTable", "path_table"),
-    "qcmap.numeric.paths._tangent": ("ValueTangent", "gated_ntk", "value_tangent"),
-    "qcmap.numeric.paths._weights": ("Weights", "random_weights"),
+    "numeric.paths._log_kernel": ("LogKernel", "log_path_kernel"),
+    "numeric.paths._network": ("GatedPass", "run_gated", "run_relu"),
+    "numeric.paths._table": ("PathTable", "path_table"),
+    "numeric.paths._tangent": ("ValueTangent", "gated_ntk", "value_tangent"),
+    "numeric.paths._weights": ("Weights", "random_weights"),
 }
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "GatedPass",
@@ -69,14 +69,4 @@ __all__ = [
     "value_tangent",
 ]
 
-
-def __getattr__(name: str) -> object:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module 'qcmap.paths' has no attribute {name!r}")
-    value = getattr(import_module(_HOME_OF[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy(__name__, "qcmap", _HOMES, shown=__all__)

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from qcmap.architecture import Affine, Input
-from qcmap.architecture.gated import GatedNetwork
+from qcmap.architecture.gated._network import GatedNetwork
 from qcmap.errors import ArgumentError, NumericalError
-from qcmap.numeric.gated import FullFlow, Trajectory
+from qcmap.numeric.gated._full import FullFlow, Trajectory
 
 Array = NDArray[np.float64]
 

@@ -5,8 +5,9 @@ A name loads its module when it is first used, so that what a user does not need
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from qcmap._lazy import lazy
 
 if TYPE_CHECKING:
     from qcmap.numeric.asymptotics._bounds import (
@@ -116,7 +117,6 @@ _HOMES = {
     "maps._transform": ("Conditions", "Transform", "conditions"),
     "asymptotics._widths": ("kernel_error", "kernel_width", "orthogonal_error", "orthogonal_width"),
 }
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "BestTime",
@@ -210,14 +210,4 @@ __all__ = [
     "unit_q",
 ]
 
-
-def __getattr__(name: str) -> object:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module 'qcmap.numeric' has no attribute {name!r}")
-    value = getattr(import_module(f"qcmap.numeric.{_HOME_OF[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy(__name__, "qcmap.numeric", _HOMES, shown=__all__)

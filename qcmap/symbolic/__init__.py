@@ -1,8 +1,8 @@
 """The symbolic layer: exact formulas of an architecture. sympy is imported when an expression is asked for."""
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from qcmap._lazy import lazy
 from qcmap.symbolic._activations import resolved
 from qcmap.symbolic._envelope import AlgebraicNumber
 from qcmap.symbolic._fuse import fused
@@ -41,14 +41,12 @@ __all__ = [
     "tangent_kernel",
 ]
 
-_NEED_SYMPY = {
-    **dict.fromkeys(("SymbolicMaps", "c_map", "q_map", "q_values"), "_maps"),
-    **dict.fromkeys(("TangentKernel", "c_derivative", "tangent_kernel"), "_tangent"),
-}
-
-
-def __getattr__(name: str) -> object:
-    """Import what needs sympy when it is asked for."""
-    if name not in _NEED_SYMPY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_NEED_SYMPY[name]}"), name)
+__getattr__, __dir__ = lazy(
+    __name__,
+    "qcmap.symbolic",
+    {
+        "_maps": ("SymbolicMaps", "c_map", "q_map", "q_values"),
+        "_tangent": ("TangentKernel", "c_derivative", "tangent_kernel"),
+    },
+    shown=__all__,
+)

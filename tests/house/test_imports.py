@@ -15,12 +15,13 @@ PACKAGE = ROOT / "qcmap"
 ALLOWED = {
     "errors": set(),
     "_atomic": {"errors"},
+    "_lazy": set(),
     "activations": {"errors"},
     "architecture": {"errors", "activations", "_atomic"},
-    "symbolic": {"errors", "activations", "architecture"},
-    "numeric": {"errors", "activations", "architecture", "symbolic"},
-    "gated": {"errors", "architecture", "symbolic", "numeric"},
-    "paths": {"architecture", "numeric"},
+    "symbolic": {"_lazy", "errors", "activations", "architecture"},
+    "numeric": {"_lazy", "errors", "activations", "architecture", "symbolic"},
+    "gated": {"_lazy", "errors", "architecture", "symbolic", "numeric"},
+    "paths": {"_lazy", "architecture", "numeric"},
     "nn": {"errors", "_atomic", "activations", "architecture", "symbolic", "numeric"},
     "plot": {"errors", "_atomic", "gated", "activations", "architecture", "symbolic", "numeric", "nn"},
     "demo": {"errors", "activations", "architecture", "symbolic", "numeric", "nn", "plot"},
@@ -123,6 +124,18 @@ def test_every_public_name_is_there():
     assert set(qcmap.__all__) <= set(dir(qcmap))
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = qcmap.nonsense
+
+
+@pytest.mark.parametrize("module", [qcmap, qcmap.numeric, qcmap.gated, qcmap.paths], ids=lambda module: module.__name__)
+def test_lazy_names_stand_alike_in_imports_table_and_list(module):
+    """What checkers read (imports under TYPE_CHECKING), what loads (the table) and what is public (__all__) agree."""
+    tree = ast.parse(Path(module.__file__).read_text())
+    (block,) = [node for node in tree.body if isinstance(node, ast.If)]
+    imports = [node for node in block.body if isinstance(node, ast.ImportFrom) and node.module != "qcmap"]
+    names = sorted(alias.name for node in imports for alias in node.names)
+    assert names == sorted(name for found in module._HOMES.values() for name in found) == sorted(module.__all__)
+    assert set(names) <= set(dir(module))
+    assert all(getattr(module, name) is not None for name in module.__all__)
 
 
 def test_no_file_outgrows_its_idea():

@@ -10,7 +10,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from qcmap.architecture.gated import Cells, GatedNetwork, Lanes
+from qcmap.architecture.gated._cells import Cells, Lanes
+from qcmap.architecture.gated._network import GatedNetwork
 from qcmap.architecture.gated._task import RANK
 from qcmap.errors import ArgumentError, DataError
 

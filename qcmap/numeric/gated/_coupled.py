@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qcmap.architecture import Affine, Architecture, Input, Node
-from qcmap.architecture.gated import Blocks, Coded, GatedNetwork, GatedTask
 from qcmap.architecture.gated._checks import check_kind, checked_number
+from qcmap.architecture.gated._network import GatedNetwork
+from qcmap.architecture.gated._tables import Blocks, Coded
+from qcmap.architecture.gated._task import GatedTask
 from qcmap.errors import ArgumentError
 from qcmap.numeric.gated._decouple import Decoupled, decouple
 from qcmap.numeric.gated._diagonal import completed
@@ -21,7 +23,9 @@ from qcmap.numeric.gated._full import checked_matrix
 from qcmap.numeric.gated._integrate import checked_times, integrated
 from qcmap.numeric.gated._reduce import layer_bases
 from qcmap.numeric.gated._solve import Start, solve
-from qcmap.symbolic.gated import Operations, Quotient, Reduced, lumped
+from qcmap.symbolic.gated._lumping import lumped
+from qcmap.symbolic.gated._quotient import Operations, Quotient
+from qcmap.symbolic.gated._reduced import Reduced
 
 Array: TypeAlias = NDArray[np.float64]
 

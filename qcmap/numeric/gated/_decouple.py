@@ -10,9 +10,11 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from qcmap.architecture.gated import Blocks, Coded, GatedNetwork, GatedTask
 from qcmap.architecture.gated._checks import check_kind
+from qcmap.architecture.gated._network import GatedNetwork
 from qcmap.architecture.gated._rewrite import merged, split_inputs
+from qcmap.architecture.gated._tables import Blocks, Coded
+from qcmap.architecture.gated._task import GatedTask
 from qcmap.errors import ArgumentError
 from qcmap.numeric.gated._diagonal import Statistic, joint_bases, off_diagonal
 

@@ -10,8 +10,9 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from qcmap.architecture.gated import GatedNetwork, Term
+from qcmap.architecture.gated._cells import Term
 from qcmap.architecture.gated._checks import check_count, check_kind, checked_number
+from qcmap.architecture.gated._network import GatedNetwork
 from qcmap.errors import ArgumentError, NumericalError
 from qcmap.numeric.gated._columns import Columns
 from qcmap.numeric.gated._integrate import check_descent, check_overflow, checked_times, integrated

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qcmap.architecture import Affine, Gate, Input, Node, Scale, Sum
-from qcmap.architecture.gated import Context, GatedNetwork, GatedTask
 from qcmap.architecture.gated._checks import check_kind
+from qcmap.architecture.gated._network import GatedNetwork
+from qcmap.architecture.gated._task import Context, GatedTask
 from qcmap.errors import ArgumentError, DataError
 from qcmap.numeric.gated._full import FullFlow, Weights, checked_matrix, checked_weights
 from qcmap.numeric.gated._integrate import check_overflow

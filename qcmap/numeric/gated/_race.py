@@ -9,11 +9,11 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from qcmap.architecture.gated import GatedNetwork
 from qcmap.architecture.gated._checks import check_kind
+from qcmap.architecture.gated._network import GatedNetwork
 from qcmap.errors import ArgumentError
 from qcmap.numeric.gated._solve import Solution
-from qcmap.symbolic.gated import Quotient
+from qcmap.symbolic.gated._quotient import Quotient
 
 Array: TypeAlias = NDArray[np.float64]
 

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from qcmap.architecture.gated import GatedNetwork
 from qcmap.architecture.gated._checks import check_flag, check_kind, checked_number
+from qcmap.architecture.gated._network import GatedNetwork
 from qcmap.architecture.gated._rewrite import merged
 from qcmap.errors import ArgumentError, NumericalError
 from qcmap.numeric.gated._decouple import TOLERANCE, Decoupled, decouple
-from qcmap.symbolic.gated import Reduced, lumped
+from qcmap.symbolic.gated._lumping import lumped
+from qcmap.symbolic.gated._reduced import Reduced
 
 if TYPE_CHECKING:
     import sympy

@@ -13,8 +13,8 @@ from qcmap.architecture.gated._checks import check_kind, checked_number
 from qcmap.errors import ArgumentError, NumericalError
 from qcmap.numeric.gated._integrate import check_descent, checked_times, integrated
 from qcmap.numeric.gated._reduce import scalars
-from qcmap.symbolic.gated import Quotient, Reduced
-from qcmap.symbolic.gated._quotient import Error
+from qcmap.symbolic.gated._quotient import Error, Quotient
+from qcmap.symbolic.gated._reduced import Reduced
 
 Array: TypeAlias = NDArray[np.float64]
 Start: TypeAlias = "float | Mapping[str, ArrayLike] | Array"

@@ -13,7 +13,7 @@ from qcmap.architecture.gated._checks import check_count, check_kind
 from qcmap.errors import ArgumentError, NumericalError
 from qcmap.numeric.gated._decouple import Decoupled
 from qcmap.numeric.gated._full import Weights, checked_weights
-from qcmap.symbolic.gated import Reduced
+from qcmap.symbolic.gated._reduced import Reduced
 
 Array: TypeAlias = NDArray[np.float64]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import sympy
 
-from qcmap.architecture.gated import GatedNetwork
+from qcmap.architecture.gated._network import GatedNetwork
 from qcmap.symbolic._local import Expr
 from qcmap.symbolic.gated._paths import Statistics, statistics
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
 
-from qcmap.architecture.gated import GatedNetwork
+from qcmap.architecture.gated._network import GatedNetwork
 
 Row = tuple[int, ...]
 

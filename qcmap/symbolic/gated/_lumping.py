@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from qcmap.architecture import Affine, Input
-from qcmap.architecture.gated import Coded, GatedNetwork
-from qcmap.architecture.gated._tables import Integers
+from qcmap.architecture.gated._network import GatedNetwork
+from qcmap.architecture.gated._tables import Coded, Integers
 from qcmap.symbolic.gated._circuit import LOW, SHIFT, Circuit, Table, codes, tally
 from qcmap.symbolic.gated._quotient import Back, Cell, Front, One, Quotient
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from qcmap.architecture import Affine, Gate, Input, Scale, Sum
-from qcmap.architecture.gated import GatedNetwork
 from qcmap.architecture.gated._checks import check_count, check_kind
+from qcmap.architecture.gated._network import GatedNetwork
 from qcmap.errors import ArgumentError
 from qcmap.symbolic.gated._exact import exact
 

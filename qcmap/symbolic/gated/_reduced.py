@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import sympy
 
-from qcmap.architecture.gated import GatedNetwork
+from qcmap.architecture.gated._network import GatedNetwork
 from qcmap.errors import ArgumentError
 from qcmap.symbolic._local import Expr, readable
 from qcmap.symbolic.gated._exact import check_finite, exact
