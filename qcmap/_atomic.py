@@ -10,7 +10,9 @@ from contextlib import suppress
 from qcmap.errors import ArgumentError, QCMapError
 
 
-def write_whole(path: str | os.PathLike[str], data: bytes, *, error: type[QCMapError] = ArgumentError) -> None:
+def write_whole(
+    path: str | os.PathLike[str], data: bytes | memoryview, *, error: type[QCMapError] = ArgumentError
+) -> None:
     """Write a file whole or not at all: to a new file beside it, which then takes its name.
 
     A link stays a link (what it leads to is replaced), and a file that was there keeps its permissions.

@@ -15,7 +15,6 @@ from qcmap.nn._layers import LazyWeightedMeanPool, NormalizedSum, WeightedMeanPo
 from qcmap.nn._network import GraphNetwork
 from qcmap.nn._pln import PLN, pln, pln_inverse
 from qcmap.nn._shaped import PlainActivation, ShapedActivation, activation_module
-from qcmap.nn._train import History, fit
 from qcmap.nn._weights import gaussian_weight, orthogonal_weight
 from qcmap.nn.functional import bentid, torch_function
 from qcmap.nn.gates import (
@@ -33,6 +32,7 @@ from qcmap.nn.measuring._seeds import SeedsMeasurement, measure_seeds
 from qcmap.nn.measuring._tangent import EmpiricalNTK, empirical_ntk
 from qcmap.nn.shaping import ChannelNorm, ShapedModel, fold, shape, unfold
 from qcmap.nn.tracing import Traced, trace, traced
+from qcmap.nn.train import History, fit
 
 __all__ = [
     "PLN",

@@ -1,0 +1,48 @@
+"""Schedules of the learning rate: factors that depend on the step alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+from qcmap.errors import ArgumentError
+from qcmap.nn.train._choice import Choice, check_options, check_value
+
+
+def _constant(done: float) -> float:
+    """1 throughout."""
+    return 1.0
+
+
+def _cosine(done: float, *, final: float = 0.0) -> float:
+    """From 1 to ``final`` along half a cosine."""
+    return final + (1 - final) * (1 + math.cos(math.pi * done)) / 2
+
+
+def _step(done: float, *, at: tuple[float, ...] = (0.5, 0.75), factor: float = 0.1) -> float:
+    """Times ``factor`` at each of the given fractions of the run."""
+    return factor ** sum(done >= fraction for fraction in at)
+
+
+SCHEDULES: Mapping[str, Callable[..., float]] = {"constant": _constant, "cosine": _cosine, "step": _step}
+"""By name: from the fraction of the run that is done, in [0, 1), to the factor. All take ``warmup`` as well: so many
+steps rise linearly to 1 first, and the fraction counts from there."""
+
+
+def check_schedule(schedule: Choice) -> None:
+    """Raise `ArgumentError` for options that the schedule does not have, or of another type."""
+    options = dict(schedule.options)
+    warmup = options.pop("warmup", 0)
+    check_value("schedule.warmup", warmup, int)
+    if warmup < 0:
+        raise ArgumentError("schedule.warmup", f"it is a number of steps, not {warmup}", "give 0 or more")
+    check_options("schedule", SCHEDULES[schedule.name], options.items())
+
+
+def rate_factor(schedule: Choice, step: int, steps: int) -> float:
+    """The factor of the learning rate for a step, counted from 0, of a run of so many steps."""
+    options = dict(schedule.options)
+    warmup = options.pop("warmup", 0)
+    if step < warmup:
+        return (step + 1) / warmup
+    return SCHEDULES[schedule.name]((step - warmup) / max(1, steps - warmup), **options)
