@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from qcmap.architecture import (
     MeanPool,
     Node,
     Nonlinear,
+    Op,
     Output,
     Scale,
     Sum,
@@ -62,9 +63,11 @@ class GatedPass:
                 for place in range(self.units.places(output)):
                     seed = np.zeros_like(self.maps[output])
                     seed[place, :, channel] = 1
-                    yield self._backward({output: seed})
+                    yield self.back({output: seed})
 
-    def _backward(self, found: Layered) -> Layered:
+    def back(self, seeds: Layered) -> Layered:
+        """The derivatives in every feature map of the sum of some maps, each times a seed."""
+        found = dict(seeds)
         arch = self.units.architecture
         for node in reversed(arch.nodes):
             if node.id not in found:
@@ -131,6 +134,12 @@ def run_relu(arch: Architecture | Units, weights: Weights | Mapping[str, Any], x
     return _run(given, inputs_of(given.units, x), None)
 
 
+def run_with(weights: Weights, inputs: Layered, activate: Callable[[Node, Array], Array]) -> Layered:
+    """The feature maps of the network with any functions at its activations, without max pooling and variables."""
+    rules = {**_rules(weights, inputs), Nonlinear: lambda node, before: activate(node, before[0])}
+    return weights.units.architecture.fold(Algebra("network", rules))
+
+
 def _run(weights: Weights, inputs: Layered, gates: Gates | None) -> GatedPass:
     units = weights.units
     values: Layered = {} if gates is None else gates.values
@@ -147,29 +156,40 @@ def _run(weights: Weights, inputs: Layered, gates: Gates | None) -> GatedPass:
             read = np.stack([np.where((tap >= 0)[:, None, None], before[0][tap], -np.inf) for tap in taps])
             choices[node.id] = read.argmax(axis=0)
         chosen = choices[node.id]
-        parts = [tapped(before[0], tap) * (chosen == k) for k, tap in enumerate(taps)]
-        return sum(parts[1:], parts[0])
+        return np.add.reduce([tapped(before[0], tap) * (chosen == k) for k, tap in enumerate(taps)])
 
     def variable(node: Node, before: list[Array]) -> Array:
         assert isinstance(node.op, Gate)
         assert gates is not None
         return before[0] * gates.variables[node.op.name][:, None]
 
-    rules = {
-        Input: lambda node, before: inputs[node.id],
-        Affine: lambda node, before: _affine(units, node, weights.at(node.id), before[0]),
-        Nonlinear: gated,
-        Gate: variable,
-        Sum: lambda node, before: sum(b * _number(w) for b, w in zip(before, node.op.weights, strict=True)),
-        Scale: lambda node, before: before[0] * _number(node.op.factor),
-        Concat: lambda node, before: np.concatenate(before, axis=2),
-        MeanPool: lambda node, before: windows(before[0], units.taps(node.id)) / len(units.taps(node.id)),
-        MaxPool: largest,
-        Output: lambda node, before: before[0],
-    }
+    rules = {**_rules(weights, inputs), Nonlinear: gated, Gate: variable, MaxPool: largest}
     maps = units.architecture.fold(Algebra("gated network", rules))
     count = next(iter(inputs.values())).shape[1]
     return GatedPass(weights, gates or Gates(units, count, values, choices, {}), maps)
+
+
+def _rules(weights: Weights, inputs: Layered) -> dict[type[Op], Callable[[Node, list[Array]], Array]]:
+    """What every network does at the ops that have no gates."""
+    units = weights.units
+
+    def summed(node: Node, before: list[Array]) -> Array:
+        assert isinstance(node.op, Sum)
+        return np.add.reduce([value * _number(weight) for value, weight in zip(before, node.op.weights, strict=True)])
+
+    def scaled(node: Node, before: list[Array]) -> Array:
+        assert isinstance(node.op, Scale)
+        return before[0] * _number(node.op.factor)
+
+    return {
+        Input: lambda node, before: inputs[node.id],
+        Affine: lambda node, before: _affine(units, node, weights.at(node.id), before[0]),
+        Sum: summed,
+        Scale: scaled,
+        Concat: lambda node, before: np.concatenate(before, axis=2),
+        MeanPool: lambda node, before: windows(before[0], units.taps(node.id)) / len(units.taps(node.id)),
+        Output: lambda node, before: before[0],
+    }
 
 
 def _affine(units: Units, node: Node, weights: Array, z: Array) -> Array:
@@ -179,8 +199,7 @@ def _affine(units: Units, node: Node, weights: Array, z: Array) -> Array:
     flat = weights.reshape(*weights.shape[:2], -1)
     parts = []
     for own, part in zip(np.split(flat, groups), np.split(z, groups, axis=2), strict=True):
-        terms = [tapped(part, tap) @ own[..., k].T for k, tap in enumerate(taps)]
-        parts.append(sum(terms[1:], terms[0]))
+        parts.append(np.add.reduce([tapped(part, tap) @ own[..., k].T for k, tap in enumerate(taps)]))
     return np.concatenate(parts, axis=2)
 
 

@@ -87,18 +87,15 @@ def layer_gradient(units: Units, node: Node, delta: Array, z: Array) -> Array:
     return np.concatenate(parts, axis=1).reshape(delta.shape[1], -1)
 
 
-def network_gradient(done: GatedPass) -> Array:
-    """psi, the derivatives of each output unit in all weights, [output units, n, d_net]."""
-    units, rows = done.units, []
-    for deltas in done.sensitivities():
-        parts: Layered = {}
-        for node in units.architecture.nodes:
-            if isinstance(node.op, Affine):
-                name = units.layers[node.id]
-                gradient = layer_gradient(units, node, deltas[node.id], done.maps[node.inputs[0]])
-                parts[name] = parts[name] + gradient if name in parts else gradient
-        rows.append(np.concatenate([parts[name] for name in units.weights], axis=1))
-    return np.stack(rows)
+def weight_gradient(done: GatedPass, deltas: Layered) -> Array:
+    """The derivatives of each example in all weights, [n, d_net], from those in feature maps."""
+    units, parts = done.units, {}
+    for node in units.architecture.nodes:
+        if isinstance(node.op, Affine):
+            name = units.layers[node.id]
+            gradient = layer_gradient(units, node, deltas[node.id], done.maps[node.inputs[0]])
+            parts[name] = parts[name] + gradient if name in parts else gradient
+    return np.concatenate([parts[name] for name in units.weights], axis=1)
 
 
 @dataclass(frozen=True, eq=False)

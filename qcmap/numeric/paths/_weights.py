@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qcmap.architecture import Architecture, Units
-from qcmap.errors import DataError
+from qcmap.errors import ArgumentError, DataError
+from qcmap.numeric.paths._gates import positive_number
+
+Kind = Literal["sign", "gaussian"]
+"""Weights +-sigma with equal probability, or normal."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +91,7 @@ def weights_of(arch: Architecture | Units, weights: Weights | Mapping[str, Any])
 
 
 def random_weights(
-    arch: Architecture | Units, scale: float | Mapping[str, float], *, kind: str = "sign", seed: int = 0
+    arch: Architecture | Units, scale: float | Mapping[str, float], *, kind: Kind = "sign", seed: int = 0
 ) -> Weights:
     """Independent weights of a standard deviation: ``"sign"`` for +-sigma (NPF, Theorem 5.1), or ``"gaussian"``.
 
@@ -99,11 +103,36 @@ def random_weights(
         sigma, of all layers or by name.
     kind, seed
         The distribution, and the seed of the generator.
+
+    Raises
+    ------
+    ArgumentError
+        For an unknown kind, or a scale that is not positive.
+    DataError
+        For scales that are not one for each layer.
     """
     units = arch if isinstance(arch, Units) else Units.of(arch)
-    random = np.random.default_rng(seed)
-    arrays = {}
-    for name, shape in units.weights.items():
+    check_kind(kind)
+    random, arrays = np.random.default_rng(seed), {}
+    for name, sigma in scales_of(units, scale).items():
+        shape = units.weights[name]
         drawn = random.standard_normal(shape) if kind == "gaussian" else random.choice([-1.0, 1.0], shape)
-        arrays[name] = drawn * (scale[name] if isinstance(scale, Mapping) else scale)
+        arrays[name] = sigma * drawn
     return Weights(units, arrays)
+
+
+def check_kind(kind: object) -> None:
+    """Raise `ArgumentError` unless this is a distribution of weights."""
+    if kind not in ("sign", "gaussian"):
+        raise ArgumentError("kind", f"weights are 'sign' or 'gaussian', not {kind!r}", "choose one")
+
+
+def scales_of(units: Units, scale: float | Mapping[str, float]) -> dict[str, float]:
+    """A positive scale for each layer; raises `DataError` or `ArgumentError` for others."""
+    if not isinstance(scale, Mapping):
+        return dict.fromkeys(units.weights, positive_number("scale", scale))
+    if set(scale) != set(units.weights):
+        raise DataError(
+            "scale", f"it is for layers {sorted(scale)}", f"give one for each of {', '.join(units.weights)}"
+        )
+    return {name: positive_number(name, value) for name, value in scale.items()}
