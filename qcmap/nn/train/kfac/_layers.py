@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from qcmap.errors import DataError
 from qcmap.nn.shaping._sites import CONVOLUTIONS, LINEAR
 
 _ARGUMENTS = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
@@ -66,18 +67,37 @@ class LayerCalls(TorchFunctionMode):
         return result
 
 
-def find_layers(model: nn.Module, inputs: Tensor) -> tuple[tuple[Layer, ...], Any]:
+def find_layers(model: nn.Module, inputs: Tensor) -> tuple[tuple[Layer, ...], Tensor]:
     """The layers with Kronecker factors, as a forward pass of ``inputs`` calls them, and the outputs of that pass.
 
     The layers are the dense and ungrouped 2-d convolutional calls whose weights are a trainable parameter that nothing
     else in the pass reads, without biases or with a parameter as biases of which the same is true. Layers called
     several times, grouped convolutions, embeddings, attention projections that torch fuses, gains and shifts of norms
-    are not among them.
+    are not among them, nor are layers that the outputs do not depend on.
+
+    Raises
+    ------
+    DataError
+        If the outputs are not one tensor [batch, ...].
     """
     record = _Record(dict(model.named_parameters()))
     with torch.enable_grad(), LayerCalls(record.layer_call, record.other_call):
         outputs = model(inputs)
-    return record.layers(), outputs
+    _check_outputs(outputs, len(inputs))
+    layers = record.layers()
+    weights = [layer.module.weight for layer in layers]
+    gradients = torch.autograd.grad(outputs.sum(), weights, allow_unused=True) if layers else ()
+    reached = cast("Sequence[Tensor | None]", gradients)
+    return tuple(layer for layer, gradient in zip(layers, reached, strict=True) if gradient is not None), outputs
+
+
+def _check_outputs(outputs: Any, examples: int) -> None:
+    if not isinstance(outputs, Tensor) or outputs.ndim < 2 or len(outputs) != examples:
+        shape = list(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+        raise DataError(
+            "model", f"it must return one tensor [batch, ...], but {examples} examples give {shape}",
+            "return the logits alone",
+        )  # fmt: skip
 
 
 @dataclass
@@ -96,7 +116,7 @@ class _Record:
         if isinstance(result, Tensor) and result.requires_grad:
             self.uses.update(id(argument) for argument in arguments if isinstance(argument, nn.Parameter))
 
-    def layers(self) -> tuple[Layer, ...]:
+    def layers(self) -> list[Layer]:
         names = {id(parameter): name for name, parameter in self.parameters.items()}
         found = []
         for call in self.calls:
@@ -109,7 +129,7 @@ class _Record:
             ):
                 bias_name = names[id(bias)] if bias is not None and bias.requires_grad else None
                 found.append(Layer(names[id(weight)], bias_name, _module(call)))
-        return tuple(found)
+        return found
 
 
 def _module(call: Arguments) -> nn.Linear | nn.Conv2d:

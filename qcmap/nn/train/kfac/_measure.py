@@ -66,6 +66,8 @@ class Pass(nn.Module):
     ------
     ArgumentError
         If no layer has Kronecker factors.
+    DataError
+        If the outputs are not one tensor [batch, ...].
     """
 
     layers: tuple[Layer, ...]
@@ -86,7 +88,6 @@ class Pass(nn.Module):
                 "model", "no dense or 2-d convolutional layer, called just once, has Kronecker factors",
                 "use another optimiser, such as Adam",
             )  # fmt: skip
-        _check_outputs(outputs, len(inputs))
         own = {name for layer in self.layers for name in layer.names}
         self.trained = [parameters[name] for layer in self.layers for name in layer.names]
         self.others = {name: parameter for name, parameter in parameters.items() if name not in own}
@@ -123,7 +124,7 @@ class Pass(nn.Module):
             if layer.name not in self.extents:
                 raise DataError(
                     layer.name, "this batch does not pass through it, as the first one did",
-                    "freeze it, or let the model call the same layers for each batch",
+                    "let the model call the same layers for each batch, or freeze it and make the optimiser anew",
                 )  # fmt: skip
         if len(rows) != len(inputs) * self.terms_of_example:
             raise DataError(
@@ -157,7 +158,7 @@ def measure_curvature(run: Pass, inputs: Tensor, fisher: Fisher, seeds: tuple[in
     MissingExtra
         Without curvlinops.
     DataError, NumericalError
-        Where `Pass` raises them, and where something is not finite.
+        Where `Pass` raises them.
     """
     terms = len(inputs) * run.terms_of_example
     operator = curvlinops_operator()(
@@ -187,9 +188,6 @@ def measure_curvature(run: Pass, inputs: Tensor, fisher: Fisher, seeds: tuple[in
         found[layer.name] = inner * joined, outer * scale
     if run.others:
         found.update(_diagonals(run, inputs, _signed_sum(vectors, seeds[1]), scale))
-    for name, tensors in found.items():
-        if not all(bool(tensor.isfinite().all()) for tensor in tensors):
-            raise NumericalError(name, "its curvature has a NaN or infinity", "lower the learning rate")
     return found
 
 
@@ -209,15 +207,6 @@ def _diagonals(run: Pass, inputs: Tensor, signed: Tensor, scale: float) -> Curva
             run(inputs), list(run.others.values()), signed, allow_unused=True, materialize_grads=True
         )
     return {name: (_wide(gradient).square() * scale,) for name, gradient in zip(run.others, gradients, strict=True)}
-
-
-def _check_outputs(outputs: Any, examples: int) -> None:
-    if not isinstance(outputs, Tensor) or outputs.ndim < 2 or len(outputs) != examples:
-        shape = list(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
-        raise DataError(
-            "model", f"it must return one tensor [batch, ...], but {examples} examples give {shape}",
-            "return the logits alone",
-        )  # fmt: skip
 
 
 def _wide(tensor: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,10 +12,25 @@ from torch import Tensor, nn
 from qcmap.errors import ArgumentError, DataError, NumericalError
 from qcmap.nn._modes import device_of
 from qcmap.nn._random import generator_from
-from qcmap.nn.train.kfac._blocks import BLOCKS, Block
+from qcmap.nn.train.kfac._blocks import GROUPS, Group, Names
+from qcmap.nn.train.kfac._checks import (
+    check_among,
+    check_counts,
+    check_fractions,
+    check_parameters,
+    check_positive,
+    unwrapped,
+)
 from qcmap.nn.train.kfac._damping import Damping
 from qcmap.nn.train.kfac._losses import LOSSES
-from qcmap.nn.train.kfac._measure import CURVLINOPS_FISHER, Fisher, Pass, curvlinops_operator, measure_curvature
+from qcmap.nn.train.kfac._measure import (
+    CURVLINOPS_FISHER,
+    Curvature,
+    Fisher,
+    Pass,
+    curvlinops_operator,
+    measure_curvature,
+)
 from qcmap.nn.train.kfac._processes import average_over_processes, process_rank
 
 
@@ -89,14 +104,14 @@ class KFAC(torch.optim.Optimizer):
         seed: int = 0,
     ) -> None:
         curvlinops_operator()
-        _check_positive(lr=lr, max_norm=max_norm)
-        _check_counts(inverse_every=inverse_every, curvature_every=curvature_every)
-        _check_fractions(momentum=momentum, decay=decay)
-        _check_among("loss", loss, LOSSES)
-        _check_among("fisher", fisher, CURVLINOPS_FISHER)
-        self._model = _unwrapped(model)
+        check_positive(lr=lr, max_norm=max_norm)
+        check_counts(inverse_every=inverse_every, curvature_every=curvature_every)
+        check_fractions(momentum=momentum, decay=decay)
+        check_among("loss", loss, LOSSES)
+        check_among("fisher", fisher, CURVLINOPS_FISHER)
+        self._model = unwrapped(model)
         self._parameters = {name: p for name, p in self._model.named_parameters() if p.requires_grad}
-        _check_parameters(self._parameters)
+        check_parameters(self._parameters)
         self._damping = Damping(damping, damping_decay, damping_every, least_damping)
         self._decay, self._max_norm = decay, max_norm
         self._inverse_every, self._curvature_every = inverse_every, curvature_every
@@ -104,14 +119,14 @@ class KFAC(torch.optim.Optimizer):
         self._fisher: Fisher = fisher
         self._generator = generator_from(seed)
         self._pass: Pass | None = None
-        self._blocks: dict[str, Block] = {}
+        self._groups: list[Group] = []
         self._steps = 0
         super().__init__(list(self._parameters.values()), {"lr": lr, "momentum": momentum})
 
     @property
     def blocks(self) -> dict[str, str]:
         """For each trainable parameter the kind of its block, once known: Kronecker or diagonal."""
-        return {name: block.kind for block in self._blocks.values() for name in block.names}
+        return {name: group.kind for group in self._groups for names in group.members for name in names}
 
     @property
     def damping(self) -> float:
@@ -139,7 +154,7 @@ class KFAC(torch.optim.Optimizer):
         """
         if not isinstance(inputs, Tensor) or inputs.ndim < 2 or len(inputs) == 0:
             raise DataError("inputs", "they must be one tensor [batch, ...] that is not empty", "give a batch")
-        if self._blocks and self._steps % self._curvature_every:
+        if self._groups and self._steps % self._curvature_every:
             return
         inputs = inputs.to(device_of(self._model))
         if self._pass is None:
@@ -147,29 +162,29 @@ class KFAC(torch.optim.Optimizer):
         labels, signs = (int(torch.randint(2**62, (), generator=self._generator)) for _ in range(2))
         rank = process_rank()
         found = measure_curvature(self._pass, inputs, self._fisher, (labels + rank, signs + rank))
-        average_over_processes(tensor for tensors in found.values() for tensor in tensors)
-        for name, tensors in found.items():
-            self._blocks[name].add(*tensors)
+        measured = [_stacked(group, found) for group in self._groups]
+        for group, tensors in zip(self._groups, measured, strict=True):
+            average_over_processes(tensors)
+            group.add(tensors)
 
     def _first_pass(self, inputs: Tensor) -> Pass:
-        """Find the layers and make their blocks, unless those came with a loaded state."""
+        """Find the layers and make their groups, unless those came with a loaded state."""
         run = Pass(self._model, self._parameters, self._loss, inputs)
-        rows = [("Kronecker", layer.names) for layer in run.layers]
-        rows += [("diagonal", (name,)) for name in run.others]
-        blocks = self._made(rows)
-        if self._blocks and {(b.kind, b.names) for b in self._blocks.values()} != set(rows):
+        rows = [("Kronecker", layer.names) for layer in run.layers] + [("diagonal", (name,)) for name in run.others]
+        alike: dict[Any, list[Names]] = {}
+        for kind, names in rows:
+            own = [self._parameters[name] for name in names]
+            alike.setdefault((kind, *((p.shape, p.dtype) for p in own)), []).append(names)
+        groups = [self._made(kind, members) for (kind, *_), members in alike.items()]
+        if self._groups and {(g.kind, g.members) for g in self._groups} != {(g.kind, g.members) for g in groups}:
             raise DataError(
                 "model", "the loaded state belongs to a model that calls other layers", "load it into an equal model"
             )
-        self._blocks = self._blocks or blocks
+        self._groups = self._groups or groups
         return run
 
-    def _made(self, rows: Iterable[tuple[str, tuple[str, ...]]]) -> dict[str, Block]:
-        """New blocks by the path of their first parameter, from their kinds and the paths of their parameters."""
-        return {
-            names[0]: BLOCKS[kind](names, [self._parameters[name] for name in names], self._decay)
-            for kind, names in rows
-        }
+    def _made(self, kind: str, members: Sequence[Names]) -> Group:
+        return GROUPS[kind](members, [[self._parameters[name] for name in names] for names in members], self._decay)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -187,7 +202,7 @@ class KFAC(torch.optim.Optimizer):
         NumericalError
             If a gradient is not finite, or a factor cannot be inverted; no parameter is changed then.
         """
-        if not self._blocks:
+        if not self._groups:
             raise ArgumentError(
                 "KFAC.step", "no curvature was measured", "call update_curvature(inputs) before each step"
             )
@@ -196,37 +211,21 @@ class KFAC(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         if self._steps % self._inverse_every == 0:
-            for block in self._blocks.values():
-                block.refresh(self.damping)
-        (group,) = self.param_groups
-        velocities = {
-            name: v for name, b in self._blocks.items() if (v := self._velocity(b, group["momentum"])) is not None
-        }
-        norm = group["lr"] * self._norm(velocities)
-        length = group["lr"] * min(1.0, self._max_norm / norm if norm > 0 else 1.0)
-        for name, velocity in velocities.items():
-            block = self._blocks[name]
-            for parameter, part in zip(block.parameters, block.split(velocity), strict=True):
-                self.state[parameter]["momentum_buffer"] = part
-                parameter.add_(part, alpha=-length)
+            for group in self._groups:
+                group.refresh(self.damping)
+        (options,) = self.param_groups
+        velocities = [group.advanced(options["momentum"]) for group in self._groups]
+        norm = options["lr"] * self._norm(velocities)
+        length = options["lr"] * min(1.0, self._max_norm / norm if norm > 0 else 1.0)
+        for group, velocity in zip(self._groups, velocities, strict=True):
+            group.move(velocity, length)
         self._steps += 1
         return loss
 
-    def _velocity(self, block: Block, momentum: float) -> Tensor | None:
-        """What the parameters of a block move along: momentum v + F^-1 gradient; None without gradients."""
-        if all(parameter.grad is None for parameter in block.parameters):
-            return None
-        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in block.parameters]
-        velocity = block.solved(block.joined(gradients))
-        before = [self.state[p].get("momentum_buffer") for p in block.parameters]
-        if before[0] is not None:
-            velocity.add_(block.joined(before), alpha=momentum)
-        return velocity
-
-    def _norm(self, velocities: Mapping[str, Tensor]) -> float:
-        """sqrt(v^T F v) over all blocks, in the damped curvature."""
-        squares = [self._blocks[name].squared_norm(velocity) for name, velocity in velocities.items()]
-        total = float(torch.stack(squares).sum()) if squares else 0.0
+    def _norm(self, velocities: Sequence[Tensor]) -> float:
+        """sqrt(v^T F v) over all groups, in the damped curvature."""
+        squares = [group.squared_norm(velocity) for group, velocity in zip(self._groups, velocities, strict=True)]
+        total = float(torch.stack(squares).sum())
         if not math.isfinite(total):
             raise NumericalError(
                 "KFAC.step", "a gradient has a NaN or infinity, or the step would", "lower the learning rate"
@@ -235,8 +234,8 @@ class KFAC(torch.optim.Optimizer):
 
     def state_dict(self) -> dict[str, Any]:
         """What torch's optimisers give, and as ``"kfac"`` the averages, inverses, steps and the generator's state."""
-        blocks = [{"kind": b.kind, "names": b.names, **b.state_dict()} for b in self._blocks.values()]
-        own = {"steps": self._steps, "generator": self._generator.get_state(), "blocks": blocks}
+        groups = [group.state_dict() for group in self._groups]
+        own = {"steps": self._steps, "generator": self._generator.get_state(), "groups": groups}
         return {**super().state_dict(), "kfac": own}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -250,64 +249,30 @@ class KFAC(torch.optim.Optimizer):
         own = state_dict.get("kfac")
         if own is None:
             raise ArgumentError("state_dict", "it is the state of another optimiser", "give that of a KFAC")
-        rows = [(row["kind"], tuple(row["names"])) for row in own["blocks"]]
-        for name in (name for _, names in rows for name in names):
+        for name in (name for row in own["groups"] for names in row["members"] for name in names):
             if name not in self._parameters:
                 raise ArgumentError("state_dict", f"the model has no trainable parameter {name!r}", _OTHER_MODEL)
-        blocks = self._made(rows)
-        for block, row in zip(blocks.values(), own["blocks"], strict=True):
-            if not block.fits(row):
-                raise ArgumentError("state_dict", f"{block.names[0]} has another shape in the model", _OTHER_MODEL)
+        groups = [self._made(row["kind"], [tuple(names) for names in row["members"]]) for row in own["groups"]]
+        for group, row in zip(groups, own["groups"], strict=True):
+            if not group.fits(row):
+                raise ArgumentError("state_dict", f"{group.members[0][0]} has another shape in the model", _OTHER_MODEL)
         try:
             super().load_state_dict({key: state_dict[key] for key in ("state", "param_groups")})
         except (ValueError, KeyError) as error:
             raise ArgumentError("state_dict", f"it does not fit ({error})", _OTHER_MODEL) from error
-        for block, row in zip(blocks.values(), own["blocks"], strict=True):
-            block.load_state_dict(row)
-        self._blocks, self._pass, self._steps = blocks, None, own["steps"]
+        for group, row in zip(groups, own["groups"], strict=True):
+            group.load_state_dict(row)
+        self._groups, self._pass, self._steps = groups, None, own["steps"]
         self._generator.set_state(own["generator"].cpu())
 
 
 _OTHER_MODEL = "load it into the model that it was saved with"
 
 
-def _unwrapped(model: nn.Module) -> nn.Module:
-    """The model inside wrappers of torch.compile and of data parallelism."""
-    while True:
-        inner = getattr(model, "_orig_mod", None)
-        if inner is None and isinstance(model, nn.parallel.DistributedDataParallel):
-            inner = model.module
-        if inner is None:
-            return model
-        model = inner
-
-
-def _check_parameters(parameters: Mapping[str, nn.Parameter]) -> None:
-    if not parameters:
-        raise ArgumentError("model", "it has no trainable parameters", "give a model with some")
-    for name, parameter in parameters.items():
-        if hasattr(parameter, "placements"):
-            raise ArgumentError(name, "it is sharded, and K-FAC needs whole layers", "use data parallelism (DDP)")
-
-
-def _check_positive(**values: float) -> None:
-    for name, value in values.items():
-        if not value > 0:
-            raise ArgumentError(name, f"it must be positive, not {value!r}", "give e.g. 1e-3")
-
-
-def _check_counts(**values: int) -> None:
-    for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ArgumentError(name, f"it must be a positive integer, not {value!r}", "give 1 or more")
-
-
-def _check_fractions(**values: float) -> None:
-    for name, value in values.items():
-        if not 0 <= value < 1:
-            raise ArgumentError(name, f"it must lie in [0, 1), not {value!r}", "give e.g. 0.9")
-
-
-def _check_among(name: str, value: str, known: Collection[str]) -> None:
-    if value not in known:
-        raise ArgumentError(name, f"it is one of {', '.join(known)}, not {value!r}", "choose one of these")
+def _stacked(group: Group, found: Curvature) -> tuple[Tensor, ...]:
+    """What was measured for the members of a group, tensors [members, ...]; raises `NumericalError` if not finite."""
+    tensors = tuple(torch.stack(row) for row in zip(*(found[names[0]] for names in group.members), strict=True))
+    if not all(bool(tensor.isfinite().all()) for tensor in tensors):
+        bad = next(names[0] for k, names in enumerate(group.members) if not all(t[k].isfinite().all() for t in tensors))
+        raise NumericalError(bad, "its curvature has a NaN or infinity", "lower the learning rate")
+    return tensors

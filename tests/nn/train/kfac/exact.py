@@ -77,3 +77,16 @@ def cases() -> dict[str, Case]:
             "the same, with tokens and examples on one axis",
         ),
     }  # fmt: skip
+
+
+def blocks(optimizer: torch.optim.Optimizer) -> dict[str, dict]:
+    """The state of K-FAC by the path of a block's first parameter: kind, names, averages and damping."""
+    found = {}
+    for group in optimizer.state_dict()["kfac"]["groups"]:
+        keys = ("inputs", "outputs") if group["kind"] == "Kronecker" else ("diagonal",)
+        for k, names in enumerate(group["members"]):
+            row = {key: average[k] for key, average in zip(keys, group["averages"], strict=True)}
+            damping = group["damping"]
+            row["damping"] = tuple(float(d[k]) for d in damping) if isinstance(damping, tuple) else damping
+            found[names[0]] = {"kind": group["kind"], "names": names, "weight": group["weight"], **row}
+    return found

@@ -5,13 +5,13 @@ import torch
 from torch import nn
 
 from qcmap.nn.train import KFAC
-from tests.nn.train.kfac.exact import cases, fisher_block, normal, seeded
+from tests.nn.train.kfac.exact import blocks, cases, fisher_block, normal, seeded
 
 CASES = cases()
 
 
 def rows(optimizer: KFAC) -> list[dict]:
-    return optimizer.state_dict()["kfac"]["blocks"]
+    return list(blocks(optimizer).values())
 
 
 def measured(model, inputs, **options) -> list[dict]:

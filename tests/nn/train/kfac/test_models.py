@@ -10,7 +10,7 @@ from torch.nn import functional
 import qcmap.nn as qnn
 from models.mlp import MLP
 from qcmap.nn.train import KFAC
-from tests.nn.train.kfac.exact import normal, seeded
+from tests.nn.train.kfac.exact import blocks, normal, seeded
 
 
 class Functional(nn.Module):
@@ -28,16 +28,17 @@ class Functional(nn.Module):
 
 
 class Mixed(nn.Module):
-    """A tied embedding, a layer called twice, a grouped convolution, attention, and one dense layer."""
+    """A tied weight, a layer called twice, a grouped convolution, attention, two that are lost, and one dense layer."""
 
     def __init__(self):
         super().__init__()
         self.twice, self.once, self.tied = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4, bias=False)
         self.grouped = nn.Conv2d(4, 4, 1, groups=2)
         self.attention = nn.MultiheadAttention(4, 2, batch_first=True)
-        self.unused = nn.Linear(2, 2)
+        self.unused, self.lost = nn.Linear(2, 2), nn.Linear(4, 4)
 
     def forward(self, x):
+        self.lost(x)
         h = self.twice(self.twice(x)).relu() @ self.tied.weight
         h = self.grouped(h[:, :, None, None]).flatten(1)
         h = self.attention(h[:, None], h[:, None], h[:, None], need_weights=False)[0][:, 0]
@@ -53,7 +54,7 @@ def kinds(model, inputs, **options):
 def factors(model, inputs):
     optimizer = KFAC(model, fisher="exact", loss="squared_error")
     optimizer.update_curvature(inputs)
-    return {row["names"][0]: row for row in optimizer.state_dict()["kfac"]["blocks"]}
+    return blocks(optimizer)
 
 
 def test_calls_of_functions_have_the_factors_of_layers():
@@ -127,7 +128,7 @@ def test_factors_of_half_precision_models_are_float32(half):
     model = seeded(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2)).to(half)
     optimizer = KFAC(model, 0.1)
     optimizer.update_curvature(normal(3, 4).to(half))
-    assert optimizer.state_dict()["kfac"]["blocks"][0]["inputs"].dtype == torch.float32
+    assert blocks(optimizer)["0.weight"]["inputs"].dtype == torch.float32
     nn.functional.cross_entropy(model(normal(3, 4).to(half)), torch.tensor([0, 1, 1])).backward()
     optimizer.step()
     assert all(parameter.dtype == half and bool(parameter.isfinite().all()) for parameter in model.parameters())

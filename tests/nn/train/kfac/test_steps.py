@@ -8,7 +8,7 @@ from torch import nn
 
 from qcmap.nn.train import KFAC
 from qcmap.nn.train.kfac._damping import Damping
-from tests.nn.train.kfac.exact import normal, seeded
+from tests.nn.train.kfac.exact import blocks, normal, seeded
 
 FREE = {"momentum": 0.0, "max_norm": math.inf}
 
@@ -31,10 +31,6 @@ def take_step(model, optimizer, seed):
     optimizer.step()
     gradients = {name: p.grad.clone() for name, p in model.named_parameters()}
     return gradients, {name: p.detach() - before[name] for name, p in model.named_parameters()}
-
-
-def blocks(optimizer):
-    return {row["names"][0]: row for row in optimizer.state_dict()["kfac"]["blocks"]}
 
 
 def dense(row, damping):
