@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from examples.experiment import Cells, Experiment, Finding, Result, mean_and_error, shown
-from examples.neural_race.banks import Bank, mean_over, neighbours, scattered, squared_error
-from examples.neural_race.routing import HIERARCHY
+from examples.experiment import Cells, Experiment, Finding, Result, listed, mean_and_error
+from examples.neural_race.banks import Bank, mean_over, neighbours, scattered
+from examples.neural_race.hierarchy import ZERO, item_bank, route_errors
 from qcmap.gated import descend, race, reduce, sharing, solve
 
 if TYPE_CHECKING:
@@ -96,8 +96,6 @@ class Transfer:
 def transfer(settings: Transfer, cells: Cells) -> Result:
     """Errors on trained and untrained routes, for routes to neighbours (as in Fig. 4d) and for scattered ones."""
     seeds, domains = range(settings.seeds), settings.domains
-    zero = float((HIERARCHY**2).mean())
-    targets = torch.tensor(HIERARCHY.T)
     table: dict[str, dict[int, dict[str, list[float]]]] = {"neighbours": {}, "scattered": {}}
     for layout, rows in table.items():
         for trained in settings.trained:
@@ -105,8 +103,8 @@ def transfer(settings: Transfer, cells: Cells) -> Result:
                 routes = neighbours(domains, trained).expand(settings.seeds, domains, domains)
             else:
                 routes = torch.stack([scattered(domains, trained, seed) for seed in seeds])
-            bank = Bank(domains, 4, settings.hidden, 7, gain=settings.gain, seeds=seeds)
-            errors = train(bank, targets, routes, settings.rate / trained, settings.steps) / zero
+            bank = item_bank(domains, settings.hidden, gain=settings.gain, seeds=seeds)
+            errors, _ = train(bank, routes, settings.rate / trained, settings.steps)
             rows[trained] = {"trained": mean_over(errors, routes).tolist()}
             if trained < domains:
                 rows[trained]["untrained"] = mean_over(errors, ~routes).tolist()
@@ -117,7 +115,7 @@ def transfer(settings: Transfer, cells: Cells) -> Result:
         few = [k for k in rows if k <= 0.2 * domains]
         many = [k for k in rows if 0.4 * domains <= k < domains]
         worst = max(stats[k, "trained"][0] for k in rows)
-        seen = ", ".join(f"{shown(*stats[k, 'untrained'])} (K = {k})" for k in rows if k < domains)
+        seen = listed({k: row["untrained"] for k, row in rows.items() if k < domains}, "K = {}")
         findings += [
             Finding(f"{layout}: trained routes are learned for every K", worst < 0.05, f"error {worst:.2g} at most"),
             Finding(f"{layout}: untrained routes are learned from 40% on, and not at 20% or below",
@@ -140,13 +138,22 @@ def transfer(settings: Transfer, cells: Cells) -> Result:
     return Result({"error": table}, tuple(findings), draw)
 
 
-def train(bank: Bank, targets: torch.Tensor, routes: torch.Tensor, rate: float, steps: int) -> torch.Tensor:
-    """Descend on the sum over trained routes of the mean squared error; returns that of all routes, [seeds, M, M]."""
-    x = torch.eye(4, dtype=torch.float64).expand(1, bank.domains, 4, 4)
-    optimiser = torch.optim.SGD(bank.weights, lr=rate)
-    bank.descend(lambda _: (squared_error(bank(x), targets) * routes).sum(dim=(1, 2)), steps=steps, optimiser=optimiser)
+def train(bank: Bank, routes: torch.Tensor, rate: float, steps: int) -> tuple[torch.Tensor, np.ndarray]:
+    """Descend on the sum over trained routes of the mean squared error.
+
+    Returns the error of every route, [seeds, M, M], as a share of that of a network that answers zero; and the loss
+    before each step, [steps, seeds].
+    """
+    losses = []
+
+    def loss(_: int) -> torch.Tensor:
+        value = (route_errors(bank) * routes).sum(dim=(1, 2))
+        losses.append(value.detach().numpy())
+        return value
+
+    bank.descend(loss, steps=steps, optimiser=torch.optim.SGD(bank.weights, lr=rate))
     with torch.no_grad():
-        return squared_error(bank(x), targets)
+        return route_errors(bank) / ZERO, np.stack(losses)
 
 
 def curves(axes: object, rows: dict[float, dict[str, list[float]]]) -> None:

@@ -7,22 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from examples.experiment import Cells, Experiment, Finding, Result, mean_and_error, shown
+from examples.experiment import Cells, Experiment, Finding, Result, half_time, mean_and_error, shown
+from examples.neural_race.hierarchy import HIERARCHY, ZERO, across, scale
 from qcmap.gated import FullFlow, decouple, decoupled_weights, descend, project, random_weights, reduce, routing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-HIERARCHY = np.array([[1, 1, 1, 1], [1, 1, 0, 0], [0, 0, 1, 1], *np.eye(4)]) * np.array([6, 4, 4, 3, 3, 3, 3])[:, None]
-"""Outputs [7 features, 4 items] (Fig. 4c): singular values 13.60, 6.40, 3, 3. Inputs are the unit vectors."""
-
-
-def scale(trained_routes: int) -> float:
-    """The figures' loss, a sum over trained routes of means over the 4 x 7 outputs, is this many times the loss (1).
-
-    (1) has half the square, its mean over 4 examples, and the mean over routes. Rates are to be multiplied by it too.
-    """
-    return trained_routes * 2 / HIERARCHY.shape[0]
 
 
 @dataclass(frozen=True)
@@ -42,7 +32,9 @@ class Settings:
 def run(settings: Settings, cells: Cells) -> Result:
     """Losses, singular values, similarity and zero-shot errors."""
     domains, trained = settings.domains, settings.trained
-    network = routing(domains, trained, width=settings.hidden, data=(np.eye(4), HIERARCHY))
+    data, width = (np.eye(4), HIERARCHY), settings.hidden
+    network = routing(domains, trained, width=width, data=data)
+    elsewhere = FullFlow(routing(domains, trained, width=width, data=data, trained=False))
     parts = decouple(network)
     reduced = reduce(parts)
     factor, flow = scale(domains * trained), FullFlow(network)
@@ -63,15 +55,15 @@ def run(settings: Settings, cells: Cells) -> Result:
         losses.append(factor * path.losses)
         estimated.append(factor * descend(reduced, found.start, rate, steps).losses)
         end = path.at(-1)
-        untrained.append(_untrained(settings, end))
-        alike.append(_similarity(settings, end))
+        untrained.append(scale(1) * elsewhere.context_losses(end).mean() / ZERO)
+        alike.append(across(np.stack([end[f"in{i}"].T for i in range(domains)])))
         outer = np.mean([np.linalg.svd(end[f"in{i}"], compute_uv=False)[0] for i in range(domains)])
         ratios.append(np.linalg.svd(end["hidden1"], compute_uv=False)[0] / outer)
     losses, estimated = np.array(losses), np.array(estimated)
     gap = np.abs(estimated - losses).max(axis=1) / losses[:, 0]
-    late = _half(estimated) / _half(losses) - 1
-    zero = float((HIERARCHY**2).mean())
-    shot, root = np.array(untrained) / zero, float(np.sqrt(domains))
+    every = np.arange(steps + 1)
+    late = half_time(every, estimated.T) / half_time(every, losses.T) - 1
+    shot, root = np.array(untrained), float(np.sqrt(domains))
     at = [step for step in (0, 100, 200, steps) if step <= steps]
     first = ", ".join(f"{decoupled[step]:.1f}" for step in at)
     share = mean_and_error(shot)
@@ -118,33 +110,6 @@ def run(settings: Settings, cells: Cells) -> Result:
         return figure
 
     return Result(numbers, findings, draw)
-
-
-def _untrained(settings: Settings, weights: dict[str, np.ndarray]) -> float:
-    """The mean squared error over untrained routes."""
-    domains = settings.domains
-    errors = [
-        ((weights[f"out{(i + k) % domains}"] @ weights["hidden1"] @ weights[f"in{i}"] - HIERARCHY) ** 2).mean()
-        for i in range(domains)
-        for k in range(settings.trained, domains)
-    ]
-    return float(np.mean(errors))
-
-
-def _similarity(settings: Settings, weights: dict[str, np.ndarray]) -> float:
-    return across(np.stack([weights[f"in{i}"].T for i in range(settings.domains)]))
-
-
-def across(h: np.ndarray) -> float:
-    """The mean cosine between representations of one item in two domains, h [domains, items, units]."""
-    unit = h / np.linalg.norm(h, axis=2, keepdims=True)
-    cosines = np.einsum("iau,jau->ij", unit, unit) / h.shape[1]
-    return float(cosines[~np.eye(len(h), dtype=bool)].mean())
-
-
-def _half(losses: np.ndarray) -> np.ndarray:
-    """The step at which each run's loss [runs, steps] is below half of its first value."""
-    return np.argmax(losses < losses[:, :1] / 2, axis=1)
 
 
 ROUTING = Experiment(

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from examples.experiment import Cells, Experiment, Finding, Result, mean_and_error, shown
-from examples.neural_race.banks import Bank, mean_over, neighbours, squared_error
-from examples.neural_race.race import curves
-from examples.neural_race.routing import HIERARCHY, across
+from examples.experiment import Cells, Experiment, Finding, Result, listed, mean_and_error
+from examples.neural_race.banks import mean_over, neighbours
+from examples.neural_race.hierarchy import across, item_bank, items
+from examples.neural_race.race import curves, train
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,29 +32,20 @@ class Settings:
 
 def run(settings: Settings, cells: Cells) -> Result:
     """Training curves, errors on trained and untrained routes, and similarity across domains by gain."""
-    zero, targets = float((HIERARCHY**2).mean()), torch.tensor(HIERARCHY.T)
     routes = neighbours(settings.domains, settings.trained)
-    x = torch.eye(4, dtype=torch.float64).expand(1, settings.domains, 4, 4)
     losses: dict[float, np.ndarray] = {}
     rows: dict[float, dict[str, list[float]]] = {}
     alike: dict[float, list[float]] = {}
     for gain in settings.gains:
-        bank = Bank(settings.domains, 4, settings.hidden, 7, gain=gain, seeds=range(settings.seeds))
-        recorded = []
-
-        def loss(_: int, bank: Bank = bank, recorded: list[np.ndarray] = recorded) -> torch.Tensor:
-            value = (squared_error(bank(x), targets) * routes).sum(dim=(1, 2))
-            recorded.append(value.detach().numpy())
-            return value
-
-        bank.descend(loss, steps=settings.steps, optimiser=torch.optim.SGD(bank.weights, lr=settings.rate))
+        bank = item_bank(settings.domains, settings.hidden, gain=gain, seeds=range(settings.seeds))
+        errors, losses[gain] = train(bank, routes, settings.rate, settings.steps)
         with torch.no_grad():
-            errors, h = squared_error(bank(x), targets) / zero, bank.represent(x).numpy()
-        losses[gain] = np.stack(recorded)
+            h = bank.represent(items(settings.domains)).numpy()
         rows[gain] = {"trained": mean_over(errors, routes).tolist(), "untrained": mean_over(errors, ~routes).tolist()}
         alike[gain] = [across(one) for one in h]
     small, large = min(settings.gains), max(settings.gains)
-    untrained = {gain: mean_and_error(np.array(row["untrained"])) for gain, row in rows.items()}
+    shot = {gain: row["untrained"] for gain, row in rows.items()}
+    untrained = {gain: mean_and_error(np.array(values)) for gain, values in shot.items()}
     similar = {gain: mean_and_error(np.array(values)) for gain, values in alike.items()}
     worst = max(float(np.mean(row["trained"])) for row in rows.values())
     steepest = {gain: int(np.argmax(-np.diff(curve.mean(axis=1)))) for gain, curve in losses.items()}
@@ -64,9 +55,9 @@ def run(settings: Settings, cells: Cells) -> Result:
                 steepest[small] > 10 and steepest[large] == 0,
                 f"the loss falls fastest at step {', '.join(f'{k} (gain {g:g})' for g, k in steepest.items())}"),
         Finding("only small weights transfer", untrained[small][0] < 0.05 and untrained[large][0] > 0.5,
-                "error on untrained routes " + _listed(untrained)),
+                "error on untrained routes " + listed(shot, "gain {:g}")),
         Finding("representations go from common to separate", similar[small][0] > 0.9 and similar[large][0] < 0.3,
-                "similarity across domains " + _listed(similar)),
+                "similarity across domains " + listed(alike, "gain {:g}")),
     )  # fmt: skip
 
     def draw() -> Figure:
@@ -85,10 +76,6 @@ def run(settings: Settings, cells: Cells) -> Result:
         return figure
 
     return Result({"error": rows, "similarity": alike, "steepest": steepest}, findings, draw)
-
-
-def _listed(stats: dict[float, tuple[float, float]]) -> str:
-    return ", ".join(f"{shown(*found)} (gain {gain:g})" for gain, found in stats.items())
 
 
 SCALE = Experiment(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from examples.experiment import Cells, Experiment, Finding, Result, mean_and_error, shown
+from examples.experiment import Cells, Experiment, Finding, Result, listed, mean_and_error
 from examples.neural_race.banks import Bank, cross_entropy, error_rate, mean_over, neighbours
 from examples.neural_race.data import Base, Domains, cifar, digits, mnist, transformed
 from examples.neural_race.race import curves
@@ -166,7 +166,7 @@ def by_share(name: str, rows: Rows, share: float) -> list[Finding]:
     gaps = {at: np.array(row["untrained"]) - np.array(row["trained"]) for at, row in rows.items()}
     stats = {at: mean_and_error(gap) for at, gap in gaps.items()}
     first = next((at for at in rows if all(stats[later][0] < 0.05 for later in rows if later >= at)), None)
-    seen = _listed(rows, "{:.0%}")
+    seen = _untrained(rows, "{:.0%}")
     worst = max(float(np.mean(row["trained"])) for row in rows.values())
     return [
         Finding(f"{name}: trained routes are learned at every share", worst < 0.2, f"error {worst:.3f} at most"),
@@ -188,14 +188,12 @@ def by_gain(name: str, rows: Rows) -> list[Finding]:
                 f"not from gain {', '.join(lost)}: error {trained}" if lost else f"error {trained}"),
         Finding(f"{name}: of those that learn, only small scales transfer",
                 len(gap) > 1 and gap[min(gap)] < 0.05 and gap[max(gap)] > 0.2,
-                f"error on untrained routes {_listed(rows, 'gain {:g}')}"),
+                f"error on untrained routes {_untrained(rows, 'gain {:g}')}"),
     ]  # fmt: skip
 
 
-def _listed(rows: Rows, label: str) -> str:
-    return ", ".join(
-        f"{shown(*mean_and_error(np.array(row['untrained'])))} ({label.format(at)})" for at, row in rows.items()
-    )
+def _untrained(rows: Rows, label: str) -> str:
+    return listed({at: row["untrained"] for at, row in rows.items()}, label)
 
 
 def _name(panel: Panel) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from examples.experiment import Cells, Experiment, Finding, Result, mean_and_error, shown
+from examples.experiment import Cells, Experiment, Finding, Result, half_time, mean_and_error, shown
 from qcmap.gated import decouple, reduce, xor
 
 if TYPE_CHECKING:
@@ -105,15 +105,15 @@ def run(settings: Settings, cells: Cells) -> Result:
     first = settings.scale * random.standard_normal((settings.runs, settings.hidden, 2))
     second = settings.scale * random.standard_normal((settings.runs, settings.hidden))
     times, losses = train(first, second, settings)
-    curves, numbers, off = {}, {"half_time": _half(times, losses).tolist()}, {}
+    curves, numbers, off = {}, {"half_time": half_time(times, losses).tolist()}, {}
     for name, estimate in ESTIMATES.items():
         a0 = estimate(first, second)
         curves[name] = theory(a0, times / settings.tau).mean(axis=2)
-        late = _half(times, curves[name]) / _half(times, losses) - 1
+        late = half_time(times, curves[name]) / half_time(times, losses) - 1
         gap = np.abs(curves[name] - losses).max(axis=0)
         off[name] = float(np.abs(late).max()), float(gap.max())
         numbers[name] = {"a0": a0.mean(axis=1).tolist(), "half_time_off": late.tolist(), "loss_off": gap.tolist()}
-    half = shown(*mean_and_error(_half(times, losses)))
+    half = shown(*mean_and_error(half_time(times, losses)))
     findings = [
         Finding(
             f"ReLU networks follow the theory, a0 {name}",
@@ -137,12 +137,6 @@ def run(settings: Settings, cells: Cells) -> Result:
         return figure
 
     return Result(numbers, tuple(findings), draw)
-
-
-def _half(times: Array, losses: Array) -> Array:
-    """When each run's loss has fallen to half of its first value; the last time if it has not."""
-    below = losses < losses[0] / 2
-    return np.where(below.any(axis=0), times[np.argmax(below, axis=0)], times[-1])
 
 
 XOR = Experiment(

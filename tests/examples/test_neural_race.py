@@ -13,7 +13,7 @@ import qcmap as qc
 from examples.experiment import Cells
 from examples.neural_race import banks, data, transfer, xor
 from examples.neural_race.__main__ import main
-from examples.neural_race.routing import HIERARCHY, across, scale
+from examples.neural_race.hierarchy import HIERARCHY, across, scale
 from examples.neural_race.table import EXPERIMENTS
 from qcmap.errors import ArgumentError, DataError, NumericalError
 
