@@ -42,6 +42,58 @@ def digits() -> Base:
     )
 
 
+@dataclass(frozen=True)
+class Files:
+    """The official files of a data set.
+
+    Attributes
+    ----------
+    folder
+        Where they are, in the folder that ``--data`` names.
+    names
+        What they are called.
+    packed
+        Whether each may have the ending ``.gz`` as well.
+    remedy
+        What to do if some are missing, with ``{names}`` and ``{folder}`` to fill in.
+    """
+
+    folder: str
+    names: tuple[str, ...]
+    packed: bool
+    remedy: str
+
+
+OFFICIAL: Mapping[str, Files] = {
+    "mnist": Files(
+        "mnist",
+        tuple(f"{kind}-{what}" for kind in ("train", "t10k") for what in ("images-idx3-ubyte", "labels-idx1-ubyte")),
+        True,
+        "put the official {names} of MNIST (or these with the ending .gz) into {folder}",
+    ),
+    "cifar": Files(
+        "cifar-10-batches-bin",
+        (*(f"data_batch_{k}.bin" for k in range(1, 6)), "test_batch.bin"),
+        False,
+        "unpack the official cifar-10-binary.tar.gz beside it, so that {folder} has {names}",
+    ),
+}
+"""By the name of the data set."""
+
+
+def check_files(base: str, folder: Path) -> None:
+    """Raise `DataError` unless the official files are there, saying which to put where; ``"digits"`` needs none."""
+    if base not in OFFICIAL:
+        return
+    files = OFFICIAL[base]
+    where = folder / files.folder
+    endings = ("", ".gz") if files.packed else ("",)
+    missing = [name for name in files.names if not any((where / f"{name}{ending}").exists() for ending in endings)]
+    if missing:
+        remedy = files.remedy.format(names=", ".join(missing), folder=where)
+        raise DataError(str(where / missing[0]), "it is not there", remedy)
+
+
 def mnist(folder: Path, examples: int = 10_000) -> Base:
     """MNIST from the four official files, gzipped or not, in ``folder/mnist``.
 
@@ -50,12 +102,11 @@ def mnist(folder: Path, examples: int = 10_000) -> Base:
     DataError
         If a file is missing (the message says which to put where) or is no MNIST file.
     """
+    check_files("mnist", folder)
 
     def read(name: str, header: int) -> NDArray[np.uint8]:
-        path = folder / "mnist" / name
+        path = folder / OFFICIAL["mnist"].folder / name
         packed = path.with_name(f"{name}.gz")
-        if not path.exists() and not packed.exists():
-            raise DataError(str(path), "it is not there", f"put the official {name}.gz of MNIST into {path.parent}")
         try:
             raw = path.read_bytes() if path.exists() else gzip.decompress(packed.read_bytes())
         except (OSError, EOFError) as error:
@@ -80,12 +131,10 @@ def cifar(folder: Path, examples: int = 10_000) -> Base:
     DataError
         If a file is missing (the message says which to put where) or is no CIFAR-10 file.
     """
+    check_files("cifar", folder)
 
     def read(name: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        path = folder / "cifar-10-batches-bin" / name
-        if not path.exists():
-            remedy = f"unpack the official cifar-10-binary.tar.gz in {folder}"
-            raise DataError(str(path), "it is not there", remedy)
+        path = folder / OFFICIAL["cifar"].folder / name
         raw = np.frombuffer(path.read_bytes(), dtype=np.uint8)
         if len(raw) == 0 or len(raw) % 3073:
             raise DataError(str(path), "it is no CIFAR-10 batch of 3073-byte records", "unpack it anew")

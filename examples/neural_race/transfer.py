@@ -12,7 +12,7 @@ import torch
 
 from examples.experiment import Cells, Experiment, Finding, Result, listed, mean_and_error
 from examples.neural_race.banks import Bank, cross_entropy, error_rate, mean_over, neighbours
-from examples.neural_race.data import Base, Domains, cifar, digits, mnist, transformed
+from examples.neural_race.data import Base, Domains, check_files, cifar, digits, mnist, transformed
 from examples.neural_race.race import curves
 from qcmap.errors import ArgumentError
 
@@ -28,7 +28,8 @@ class Panel:
     """One curve of a figure: data and labels; several seeds train side by side.
 
     ``rate`` is the step in the sum over input domains of the mean cross-entropy of a route, of which ``batch`` random
-    examples are seen. ``slope`` is the negative slope of the hidden layers, 1 for linear ones.
+    examples are seen. ``slope`` is the negative slope of the hidden layers, 1 for linear ones. ``examples`` is how many
+    training examples of MNIST and CIFAR-10 are taken.
     """
 
     inputs: str
@@ -44,6 +45,7 @@ class Panel:
     momentum: float = 0.9
     steps: int = 600
     seeds: int = 3
+    examples: int = 10_000
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def cell(panel: Panel, data: str, checks: int) -> dict[str, list[float]]:
     Each seed's network is that of the check (there are ``checks``, evenly spaced) where its validation error on trained
     routes is least, so neither untrained routes nor test examples choose it.
     """
-    domains = _domains(panel.base, panel.inputs, panel.labels, panel.domains, data)
+    domains = _domains(panel.base, panel.inputs, panel.labels, panel.domains, panel.examples, data)
     bank = Bank(
         panel.domains, domains.channels, panel.hidden, domains.classes, gain=panel.gain, slope=panel.slope,
         seeds=range(panel.seeds), dtype=torch.float32,
@@ -110,21 +112,23 @@ def cell(panel: Panel, data: str, checks: int) -> dict[str, list[float]]:
 
 
 @cache
-def _domains(base: str, inputs: str, labels: str, domains: int, data: str) -> Domains:
+def _domains(base: str, inputs: str, labels: str, domains: int, examples: int, data: str) -> Domains:
     if base == "digits":
         return transformed(digits(), inputs, labels, domains)
-    if not data:
-        raise ArgumentError("data", f"{base} is read from a local folder", "name it with --data")
     if base == "mnist":
-        return transformed(mnist(Path(data)), inputs, labels, domains)
+        return transformed(mnist(Path(data), examples), inputs, labels, domains)
     from examples.neural_race.frozen import frozen_features
 
-    images: Base = cifar(Path(data))
+    images: Base = cifar(Path(data), examples)
     return transformed(images, inputs, labels, domains, encode=frozen_features(images))
 
 
 def run(settings: Settings, cells: Cells) -> Result:
-    """All cells of a figure, a finding for each panel."""
+    """All cells of a figure, a finding for each panel; whether the data are there is looked up before the first."""
+    for base in {panel.base for panel in settings.panels} - {"digits"}:
+        if not settings.data:
+            raise ArgumentError("data", f"{base} is read from a local folder", "name it with --data")
+        check_files(base, Path(settings.data))
     table: dict[str, Rows] = {}
     for panel in settings.panels:
         if settings.gains:

@@ -3,6 +3,8 @@
 import gzip
 import json
 import struct
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,8 +12,9 @@ import torch
 from click.testing import CliRunner
 
 import qcmap as qc
+from examples.command import command
 from examples.experiment import Cells
-from examples.neural_race import banks, data, transfer, xor
+from examples.neural_race import banks, data, frozen, transfer, xor
 from examples.neural_race.__main__ import main
 from examples.neural_race.hierarchy import HIERARCHY, across, scale
 from examples.neural_race.table import EXPERIMENTS
@@ -174,7 +177,10 @@ def _idx(array):
 def test_mnist_is_read_from_the_official_files(tmp_path):
     random, folder = np.random.default_rng(0), tmp_path / "mnist"
     folder.mkdir()
-    with pytest.raises(DataError, match=r"train-images-idx3-ubyte.*put the official.*into"):
+    with pytest.raises(
+        DataError,
+        match=r"train-images-idx3-ubyte.*put the official train-images-.*, t10k-labels-idx1-ubyte.*into",
+    ):
         data.mnist(tmp_path)
     images, labels = random.integers(0, 256, (30, 28, 28)), random.integers(0, 10, 30)
     (folder / "train-images-idx3-ubyte").write_bytes(_idx(images))
@@ -211,11 +217,65 @@ def test_cifar_is_read_from_the_official_files(tmp_path):
         data.cifar(tmp_path, examples=20)
 
 
-def test_features_of_a_frozen_network():
-    from examples.neural_race.frozen import frozen_features
+@pytest.fixture(scope="module")
+def official(tmp_path_factory):
+    """A folder with MNIST and CIFAR-10 in the official formats, of 48 random training and 40 test images each."""
+    random, folder = np.random.default_rng(0), tmp_path_factory.mktemp("official")
+    (folder / "mnist").mkdir()
+    (folder / "cifar-10-batches-bin").mkdir()
+    for kind, count in (("train", 48), ("t10k", 40)):
+        labels = np.arange(count) % 10
+        (folder / "mnist" / f"{kind}-images-idx3-ubyte").write_bytes(_idx(random.integers(0, 256, (count, 28, 28))))
+        (folder / "mnist" / f"{kind}-labels-idx1-ubyte").write_bytes(_idx(labels))
+    for k, name in enumerate(data.OFFICIAL["cifar"].names):
+        rows = random.integers(0, 256, (10 if k < 5 else 40, 3073)).astype(np.uint8)
+        rows[:, 0] = np.arange(len(rows)) % 10
+        (folder / "cifar-10-batches-bin" / name).write_bytes(rows.tobytes())
+    return folder
 
+
+def shrunk(experiment):
+    """The experiment at paper size with every panel as it is, but 3 or 6 domains, small layers and two steps."""
+    paper = experiment.sizes["paper"]
+    panels = tuple(
+        replace(p, domains=p.domains // 20 + 1, trained=2, hidden=8, steps=2, seeds=2, examples=40)
+        for p in paper.panels
+    )
+    gains = tuple((gain, rate, 2) for gain, rate, _ in paper.gains)
+    return replace(experiment, sizes={"paper": replace(paper, panels=panels, trained=(1, 2), gains=gains, checks=2)})
+
+
+@pytest.mark.parametrize("name", ["fig8", "fig9", "fig10"])
+def test_paper_size_runs_on_the_official_files(name, official, tmp_path, monkeypatch):
+    """Its whole way, from the files to the picture, on every panel of the paper; two steps teach nothing."""
+    monkeypatch.setattr(frozen, "frozen_features", partial(frozen.frozen_features, width=8, depth=2, epochs=1))
+    run = command({name: shrunk(EXPERIMENTS[name])}, "", "results")
+    result = CliRunner().invoke(run, [name, "--size", "paper", "--data", str(official), "--output", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    report = json.loads((tmp_path / f"{name}.json").read_text())
+    assert len(report["numbers"]["error"]) == len(EXPERIMENTS[name].sizes["paper"].panels)
+    assert all(0 <= e <= 1 for rows in report["numbers"]["error"].values() for row in rows.values()
+               for errors in row.values() for e in errors)  # fmt: skip
+    assert (tmp_path / f"{name}.png").exists()
+
+
+def test_missing_files_are_named_before_anything_runs(official, tmp_path):
+    """Fig. 8 needs both data sets: the one that is there is not trained on before the other is missed."""
+    (tmp_path / "cifar-10-batches-bin").symlink_to(official / "cifar-10-batches-bin")
+    settings = replace(EXPERIMENTS["fig8"].sizes["paper"], data=str(tmp_path))
+    with pytest.raises(DataError, match=r"put the official train-images-idx3-ubyte, .* into .*mnist"):
+        EXPERIMENTS["fig8"].run(settings, Cells())
+    with pytest.raises(
+        DataError, match=r"unpack the official cifar-10-binary.tar.gz .* has data_batch_1.bin, .*test_b"
+    ):
+        data.check_files("cifar", official / "mnist")
+    for base in ("mnist", "cifar"):
+        data.check_files(base, official)
+
+
+def test_features_of_a_frozen_network():
     base, state = data.digits(), torch.get_rng_state()
-    encode = frozen_features(base, width=16, depth=2, epochs=3)
+    encode = frozen.frozen_features(base, width=16, depth=2, epochs=3)
     features = encode(base.images["test"])
     assert features.shape == (359, 16)
     assert (encode(base.images["test"][:5]) == features[:5]).all()
@@ -244,7 +304,7 @@ def test_parts_of_a_run_are_kept(tmp_path):
         ([], 2, "name a figure"),
         (["fig1"], 2, "fig1"),
         (["fig10", "--size", "paper"], 1, "name it with --data"),
-        (["fig10", "--size", "paper", "--data", "nowhere"], 1, "put the official train-images-idx3-ubyte.gz"),
+        (["fig10", "--size", "paper", "--data", "nowhere"], 1, "put the official train-images-idx3-ubyte, "),
     ],
 )
 def test_bad_calls_say_what_to_do(arguments, code, message, tmp_path):
