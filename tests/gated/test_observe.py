@@ -76,6 +76,16 @@ def test_random_starts_of_figure_4():
         top = {e: np.linalg.svd(run.weights[e][200], compute_uv=False)[0] for e in ("in0", "hidden1", "out0")}
         assert 2.57 < top["hidden1"] / top["in0"] < 2.65
         assert 2.57 < top["hidden1"] / top["out0"] < 2.65
+        # Two parts of the ratio (docs/neural_race.md): along the hidden direction v the first integral gives sqrt 7;
+        # what the outer matrices keep off it makes their own singular values larger.
+        end = run.at(-1)
+        (_, hidden, right), outer = np.linalg.svd(end["hidden1"]), [end[f"in{i}"] for i in range(7)]
+        v, first = right[0], FIGURE_4.layers["h1"]
+        along = np.array([float(((matrix.T @ v) ** 2).sum()) for matrix in outer])
+        assert hidden[0] ** 2 == pytest.approx(along.sum() - v @ flow.integrals(end)[first] @ v, rel=1e-12)
+        assert 2.640 < hidden[0] / np.sqrt(along.mean()) < 7**0.5
+        own = np.array([np.linalg.svd(matrix, compute_uv=False)[0] ** 2 for matrix in outer])
+        assert 0.05 < float((own - along).mean()) < 0.1
     assert errors == pytest.approx([0.107, 0.048], abs=0.01)
 
 
