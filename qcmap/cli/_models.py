@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from qcmap._atomic import write_whole
 from qcmap.cli._common import JSON, print_json
-from qcmap.errors import ArgumentError
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 class _Shape(click.ParamType):
@@ -42,40 +37,6 @@ class _ResidualWeight(click.ParamType):
             return float(value)
         except ValueError:
             self.fail(f"{value!r} is neither a number nor q", param, ctx)
-
-
-def read_model(specification: str) -> nn.Module:
-    """The torch model that ``package.module:callable`` makes, or that stands there; the working folder is searched too.
-
-    Raises
-    ------
-    ArgumentError
-        If it cannot be imported or called without arguments, or is no model.
-    """
-    import importlib
-    import sys
-
-    from torch import nn
-
-    module, _, attribute = specification.partition(":")
-    if not module or not attribute:
-        raise ArgumentError(specification, "a model is named package.module:callable", "give both, with a colon")
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        found: Any = importlib.import_module(module)
-        for part in attribute.split("."):
-            found = getattr(found, part)
-        model = found if isinstance(found, nn.Module) else found()
-    except Exception as error:  # whatever a user's own code raises
-        raise ArgumentError(
-            specification, f"it cannot be made ({type(error).__name__}: {error})",
-            "name something importable from here that makes the model without arguments",
-        ) from error  # fmt: skip
-    finally:
-        sys.path.pop(0)
-    if not isinstance(model, nn.Module):
-        raise ArgumentError(specification, f"it makes no torch model but {type(model).__name__}", "name a torch model")
-    return model
 
 
 @click.command()
@@ -109,6 +70,7 @@ def shape(
     Example: qcmap shape models.resnet:resnet50 --input 3x224x224 --batch-norm remove --report out.md --save model.pt
     """
     from qcmap.nn import shape as shaped_model
+    from qcmap.nn._named import read_model
 
     made = read_model(model)
     import torch

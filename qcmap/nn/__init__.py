@@ -1,4 +1,4 @@
-"""Torch: shaped activations, initialization, input normalization, measurement and a small training loop."""
+"""Torch: shaped activations, initialization, input normalization, measurement and training."""
 
 from importlib.util import find_spec
 
@@ -7,7 +7,7 @@ from qcmap.errors import MissingExtra
 if find_spec("torch") is None:
     raise MissingExtra("qcmap.nn", "it needs torch, which is not installed", "pip install 'qcmap[torch]'")
 
-from qcmap.nn import functional, methods
+from qcmap.nn import functional, methods, train
 from qcmap.nn._gated import GatedModule
 from qcmap.nn._gated_trace import trace_gated
 from qcmap.nn._initialize import initialize
@@ -77,5 +77,6 @@ __all__ = [
     "trace",
     "trace_gated",
     "traced",
+    "train",
     "unfold",
 ]

@@ -33,7 +33,7 @@ def evaluated(
     with modes_restored(model):
         model.eval()
         for part in parts_of(plan, examples, 0, 0, rank=world.rank, world=world.size, accumulate=1):
-            inputs, targets = part.inputs.to(device), part.targets.to(device)
+            inputs, targets = examples.prepared(part.inputs.to(device)), part.targets.to(device)
             with precision.autocast():
                 outputs = model(inputs)
                 total = loss.total(outputs, targets)

@@ -36,6 +36,10 @@ class Examples(Protocol):
         """Inputs and targets of the examples with these numbers [b] and uniform random numbers [b, draws]."""
         ...
 
+    def prepared(self, inputs: Tensor) -> Tensor:
+        """The inputs of a batch as the model reads them, once they are on its device: normalised, say."""
+        ...
+
     def placed(self, device: torch.device) -> Examples:
         """The same examples, on the device if they are in memory."""
         ...
@@ -60,19 +64,22 @@ class TensorExamples:
     Attributes
     ----------
     inputs
-        [n, ...], of any type that ``prepare`` reads.
+        [n, ...], of any type that ``preparation`` reads.
     targets
         As for `Examples`.
     augmentation
         Applied to a batch of inputs first, or None.
-    prepare
+    preparation
         Applied to a batch of inputs last, such as a normalization, or None.
+    dtype
+        What prepared inputs become; their own type if None.
     """
 
     inputs: Tensor
     targets: Tensor
     augmentation: Augmentation | None = None
-    prepare: Callable[[Tensor], Tensor] | None = None
+    preparation: Callable[[Tensor], Tensor] | None = None
+    dtype: torch.dtype | None = None
     threads: int = field(default=0, init=False)
 
     @property
@@ -89,9 +96,12 @@ class TensorExamples:
         inputs = self.inputs[where]
         if self.augmentation is not None:
             inputs = self.augmentation.change(inputs, uniforms.to(inputs.device))
-        if self.prepare is not None:
-            inputs = self.prepare(inputs)
         return inputs, self.targets[where]
+
+    def prepared(self, inputs: Tensor) -> Tensor:
+        """What the preparation makes of them."""
+        found = inputs if self.preparation is None else self.preparation(inputs)
+        return found if self.dtype is None else found.to(self.dtype)
 
     def placed(self, device: torch.device) -> TensorExamples:
         """The same examples with their tensors on the device."""
@@ -100,7 +110,7 @@ class TensorExamples:
     def cast(self, dtype: torch.dtype) -> TensorExamples:
         """The same examples in another floating-point type."""
         inputs, targets = (t.to(dtype) if t.is_floating_point() else t for t in (self.inputs, self.targets))
-        return replace(self, inputs=inputs, targets=targets)
+        return replace(self, inputs=inputs, targets=targets, dtype=dtype)
 
 
 @dataclass(frozen=True)
@@ -155,5 +165,6 @@ class Splits:
 
 
 def first_of(examples: Examples) -> tuple[Tensor, Tensor]:
-    """The first example as a batch, its augmentation in the middle of its range."""
-    return examples.batch(torch.zeros(1, dtype=torch.int64), torch.full((1, examples.draws), 0.5))
+    """The first example as a prepared batch, its augmentation in the middle of its range."""
+    inputs, targets = examples.batch(torch.zeros(1, dtype=torch.int64), torch.full((1, examples.draws), 0.5))
+    return examples.prepared(inputs), targets

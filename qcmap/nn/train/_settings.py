@@ -13,7 +13,7 @@ from qcmap.nn.train._schedules import SCHEDULES, check_schedule
 
 SPLITS = ("train", "validation", "test")
 _POSITIVE = ("epochs", "steps", "batch_size", "accumulate", "evaluate_every", "record_every", "checkpoint_every")
-_FREE = {"changes_curve": False}
+FREE = {"changes_curve": False}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,11 +71,11 @@ class Settings:
     clip_norm: float | None = None
     precision: Literal["full", "bf16", "fp16"] = "full"
     compile: str | None = None
-    parallel: Literal["ddp", "fsdp"] = field(default="ddp", metadata=_FREE)
+    parallel: Literal["ddp", "fsdp"] = field(default="ddp", metadata=FREE)
     evaluate: tuple[str, ...] = ("validation", "test")
     evaluate_every: int = 1
     record_every: int | None = None
-    checkpoint_every: int | None = field(default=None, metadata=_FREE)
+    checkpoint_every: int | None = field(default=None, metadata=FREE)
     seed: int = 0
 
     def __post_init__(self) -> None:

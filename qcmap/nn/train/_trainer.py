@@ -242,6 +242,7 @@ class Trainer:
     def _backward(self, part: Part, *, first: bool) -> list[Tensor]:
         """Add a part's gradients; returns the sum of its losses and its hits, scalars."""
         inputs, targets = (t.to(self.device, non_blocking=True) for t in (part.inputs, part.targets))
+        inputs = self.data.train.prepared(inputs)
         if first and not self.parts.look_at(inputs):
             return [torch.full((), math.nan)] * 2
         with without_meeting(self.parts.forward, last=part.last):

@@ -236,7 +236,7 @@ def test_augmentation_is_the_same_however_a_batch_is_cut():
         torch.manual_seed(0)
         model = nn.Linear(2, 3).double()
         x, y = blobs(dtype=torch.float64)
-        examples = TensorExamples(x, y, Augmentation(2, shifted), prepare=lambda images: images / 2)
+        examples = TensorExamples(x, y, Augmentation(2, shifted), preparation=lambda images: images / 2)
         results.append(Trainer(model, Splits(examples), settings(accumulate=parts)).train().curve("loss"))
     assert results[0] == pytest.approx(results[1], rel=1e-13)
 
