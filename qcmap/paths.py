@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     )
     from qcmap.numeric.paths._chain_moments import chain_moments
     from qcmap.numeric.paths._expected import ExpectedKernels, expected_kernels
+    from qcmap.numeric.paths._first import first_paths
     from qcmap.numeric.paths._gates import Gates
     from qcmap.numeric.paths._kernel import (
         KernelBlock,
@@ -56,6 +57,7 @@ _HOMES = {
         "ExpectedKernels",
         "expected_kernels",
     ),
+    "numeric.paths._first": ("first_paths",),
     "numeric.paths._gates": ("Gates",),
     "numeric.paths._kernel": (
         "KernelBlock",
@@ -126,6 +128,7 @@ __all__ = [
     "exhaustive_moments",
     "expected_kernels",
     "expected_path_kernel",
+    "first_paths",
     "gated_ntk",
     "limiting_kernel",
     "log_path_kernel",

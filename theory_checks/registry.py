@@ -60,6 +60,11 @@ MODULES = (
     "nrr_routing",
     "nrr_integrals",
     "nrr_transfer",
+    "npf_paths",
+    "npf_moments",
+    "dgn_paths",
+    "dgn_gates",
+    "dgn_convolution",
 )
 """The modules with checks; each registers its own when it is imported."""
 

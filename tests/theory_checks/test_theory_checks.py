@@ -15,8 +15,9 @@ from theory_checks import graphs, oracles, propagation, registry
 from theory_checks.cli import main
 from theory_checks.registry import Check, Outcome, Tally
 
-REQUIRED = {f"dks-{number:02d}" for number in (*range(1, 38), *range(39, 58))} | {"npf-09"}
+REQUIRED = {f"dks-{number:02d}" for number in (*range(1, 38), *range(39, 58))}
 REQUIRED |= {f"nrr-{number:02d}" for number in range(1, 13)}
+REQUIRED |= {f"npf-{number:02d}" for number in range(1, 12)} | {f"dgn-{number:02d}" for number in range(1, 14)}
 
 
 @pytest.mark.parametrize("key", registry.load())

@@ -1,0 +1,72 @@
+"""The command ``paths``: neural paths of an architecture."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from qcmap.cli._common import ARCHITECTURE, JSON, print_json, read_architecture
+from qcmap.errors import DataError
+
+if TYPE_CHECKING:
+    from qcmap.numeric.paths._first import Unit
+
+
+@click.command()
+@ARCHITECTURE
+@click.option("--first", type=click.IntRange(min=0), default=3, show_default=True, help="Show so many paths.")
+@click.option(
+    "--gates",
+    type=click.Path(dir_okay=False, exists=True, path_type=Path),
+    help="An .npz file with an array [n, channels, *extent] for each activation: print Lambda.",
+)
+@JSON
+def paths(architecture: str, first: int, gates: Path | None, as_json: bool) -> None:
+    """Neural paths of ARCH: how many, some of them, and how many of them examples share.
+
+    ARCH has channels everywhere and no biases. Lambda(s, s') is the number of paths that are active for both of two
+    examples, for each input unit.
+
+    Example: qcmap paths mlp:depth=2,width=3,in_channels=2,out_channels=1 --gates gates.npz
+    """
+    from qcmap import paths as neural
+
+    units = neural.Units.of(read_architecture(architecture, None))
+    count = neural.count_paths(units)
+    shown = [_text(path) for path in (neural.first_paths(units, first) if first else ())]
+    rows: dict[str, Any] = {"architecture": units.architecture.name, "paths": count, "first": shown}
+    overlap = None if gates is None else neural.overlap(units, _read(gates))
+    if overlap is not None:
+        rows["overlap"] = overlap.tolist()
+    if as_json:
+        print_json(rows)
+        return
+    click.echo(f"{units.architecture.name}: {count} paths{'' if count < 10**6 else f', about {_rounded(count)}'}")
+    click.echo("\n".join([*(f"  {text}" for text in shown), *(["  ..."] if 0 < len(shown) < count else [])]))
+    if overlap is not None:
+        click.echo("Lambda")
+        click.echo("\n".join(" ".join(f"{entry:12g}" for entry in row) for row in overlap))
+
+
+def _text(path: tuple[Unit, ...]) -> str:
+    steps = [f"{node}[{','.join(map(str, position))}]" for node, position in path]
+    return " -> ".join(steps if len(steps) <= 12 else [*steps[:6], f"({len(steps) - 11} more)", *steps[-5:]])
+
+
+def _rounded(count: int) -> str:
+    return f"{Decimal(count):.3g}"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    import zipfile
+
+    import numpy as np
+
+    try:
+        with np.load(path) as file:
+            return dict(file)
+    except (ValueError, OSError, zipfile.BadZipFile, AttributeError) as error:
+        raise DataError(str(path), "it is no .npz file of arrays", "write it with numpy.savez") from error

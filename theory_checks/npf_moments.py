@@ -1,0 +1,398 @@
+"""The tangent kernel of fixed gates over random weights: Neural Path Features, section 5 and appendices B to D."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import product
+
+import numpy as np
+
+from qcmap.paths import (
+    Spectrum,
+    chain_moments,
+    exhaustive_moments,
+    expected_kernels,
+    memorisation_kernel,
+    path_kernel,
+)
+from theory_checks.path_networks import Array, Plain, signs
+from theory_checks.registry import Outcome, Tally, checks
+
+SMALL = ((2, 3, 2), (3, 2, 2), (3, 3, 1), (4, 2, 1))
+"""Depth, width and inputs of networks of at most 15 weights."""
+
+
+def over_signs(plain: Plain, sigma: float, value: Callable[[Array], Array]) -> Array:
+    """The average over all weights +-sigma."""
+    return np.mean([value(sigma * row) for row in signs(plain.count)], axis=0)
+
+
+@checks(
+    "npf-07",
+    part="mean",
+    source="NPF Theorem 5.1, B.1, Prop. B.3",
+    claim="E K_v = d sigma^(2(d-1)) H over weights +-sigma that are independent of the gates, at any width",
+    subject=lambda depth, sigma: depth * sigma ** (2 * (depth - 1)),
+    broken=lambda depth, sigma: sigma ** (2 * (depth - 1)),
+)
+def expected_kernel(subject: Callable[[int, float], float], effort: int) -> Outcome:
+    """Over all sign patterns of plain networks, and by qcmap's three ways."""
+    tally = Tally()
+    for depth, width, inputs in SMALL:
+        plain, sigma = Plain.random(depth + width, depth, width, inputs, examples=2), 0.8
+        phi = plain.features()
+        want = subject(depth, sigma) * (phi @ phi.T)
+        given = plain.arch, plain.named_gates, plain.x, sigma
+        ways = {"exhaustive": exhaustive_moments(*given).mean, "expected": expected_kernels(*given).tangent}
+        if plain.count < 9 + effort:
+            ways["plain"] = over_signs(plain, sigma, plain.kernel)
+        for name, found in (*ways.items(), ("chain", chain_moments(*given).mean)):
+            gap = float(np.abs(found - want).max())
+            tally.add(
+                gap, 1e-12, f"d = {depth}, w = {width}: E K ({name}) is {found[0, 0]:.12g}, not {want[0, 0]:.12g}"
+            )
+    return tally.outcome()
+
+
+@checks(
+    "npf-07",
+    part="sensitivities",
+    source="NPF Prop. B.1, Lemma B.1",
+    claim="E <phi_p, phi_q> is 0 for different paths, and <phi_p, phi_p> = d sigma^(2(d-1)) whatever the signs",
+    subject=lambda depth, sigma: depth * sigma ** (2 * (depth - 1)),
+    broken=lambda depth, sigma: depth * sigma ** (2 * depth),
+)
+def path_sensitivities(subject: Callable[[int, float], float], effort: int) -> Outcome:
+    """Gram matrices of listed sensitivities over all sign patterns."""
+    tally = Tally()
+    for depth, width, inputs in ((2, 2, 2), (3, 2, 1), (2, 3, 1), (3, 2, 2))[: 2 + effort]:
+        plain, sigma = Plain.random(1, depth, width, inputs), 0.7
+        total, norms = np.zeros((len(plain.paths()),) * 2), []
+        for row in signs(plain.count):
+            rows = plain.sensitivities(sigma * row)
+            total = total + rows @ rows.T / 2**plain.count
+            norms.append((rows**2).sum(axis=1))
+        want = subject(depth, sigma)
+        tally.add(np.abs(total - want * np.eye(len(total))).max(), 1e-12, f"d = {depth}: E <phi, phi'> is not {want}")
+        tally.add(np.abs(np.array(norms) - want).max(), 1e-12, f"d = {depth}: |phi|^2 is not {want:.6g}")
+    return tally.outcome()
+
+
+Condition = Callable[[list[tuple[int, ...]]], bool]
+
+
+def _in_pairs(layers: list[tuple[int, ...]]) -> bool:
+    """Condition II: in every layer all four paths pass one weight, or two pass one and two another."""
+    return all(sorted(np.unique(weights, return_counts=True)[1].tolist()) in ([4], [2, 2]) for weights in layers)
+
+
+@checks(
+    "npf-07",
+    part="pairs",
+    source="NPF Prop. B.4, B.5",
+    claim="E of four sensitivities is sigma^(4(d-1)) if each passes its theta and every layer has pairs, else 0",
+    subject=_in_pairs,
+    broken=lambda layers: all(len(set(weights)) == 1 for weights in layers),
+)
+def four_paths(subject: Condition, effort: int) -> Outcome:
+    """All quadruples of paths and pairs of weights of two small networks, over all sign patterns."""
+    tally = Tally()
+    for depth, width, inputs in ((2, 2, 2), (3, 2, 1)):
+        plain = Plain.random(0, depth, width, inputs, examples=1)
+        rows = np.stack([plain.sensitivities(row) for row in signs(plain.count)])  # sigma = 1
+        on = [plain.weights_on(p) for p in plain.paths()]
+        expected = np.einsum("kpa,kqa,krb,ksb->pqrsab", rows, rows, rows, rows, optimize=True) / len(rows)
+        for *four, a, b in product(*(range(len(on)),) * 4, *(range(plain.count),) * 2):
+            p, q, r, s = (on[k] for k in four)
+            holds = a in p and a in q and b in r and b in s and subject(list(zip(p, q, r, s, strict=True)))
+            found = expected[(*four, a, b)]
+            tally.add(found - holds, 1e-12, f"d = {depth}, paths {four}, weights {a}, {b}: E is {found}, not {holds}")
+    return tally.outcome()
+
+
+def _crossing(first: int) -> Callable[[tuple[int, ...], tuple[int, ...]], bool]:
+    """Whether two paths pass the same unit of a hidden layer, counted from this one on."""
+    return lambda p, q: any(a == b for a, b in zip(p[first:-1], q[first:-1], strict=True))
+
+
+@checks(
+    "npf-07",
+    part="crossings",
+    variant="as_printed",
+    source="NPF Definition B.2, Lemma B.3",
+    claim="Paths that share no unit of layers 2 to d-1 give no other term than their own by splicing",
+    subject=_crossing(2),
+    broken=_crossing(1),
+)
+@checks(
+    "npf-07",
+    part="crossings",
+    variant="corrected",
+    source="NPF Definition B.2, Lemma B.3",
+    claim="Paths that share no unit of layers 1 to d-1 give no other term than their own by splicing",
+    subject=_crossing(1),
+    broken=_crossing(2),
+)
+def splicing(subject: Callable[[tuple[int, ...], tuple[int, ...]], bool], effort: int) -> Outcome:
+    """All pairs of paths with a weight on each, and all their splicings: four paths on the same weights."""
+    tally = Tally()
+    plain = Plain.random(0, 3, 2, 2, examples=1)
+    rows = np.stack([plain.sensitivities(row) for row in signs(plain.count)])
+    on, listed = [plain.weights_on(p) for p in plain.paths()], plain.paths()
+    for a, b in product(range(len(on)), repeat=2):
+        if a >= b or subject(listed[a], listed[b]):
+            continue
+        both = sorted(on[a] + on[a] + on[b] + on[b])
+        spliced = [four for four in product(range(len(on)), repeat=4)
+                   if sorted(w for k in four for w in on[k]) == both and four != (a, a, b, b)]  # fmt: skip
+        for four in spliced:
+            columns = [rows[:, k] for k in four]
+            for first, second in product(on[a], on[b]):
+                one, two = columns[0][:, first] * columns[1][:, first], columns[2][:, second] * columns[3][:, second]
+                value = float((one * two).mean())
+                witness = f"paths {listed[a]} and {listed[b]} spliced to {[listed[k] for k in four]} give E = {value}"
+                tally.add(value, 1e-9, witness)
+    return tally.outcome()
+
+
+def _base(expected: Array) -> float:
+    """The sum over p_a = p_a' and p_b = p_b'."""
+    return float(np.einsum("ppqqab->", expected))
+
+
+@checks(
+    "npf-07",
+    part="base",
+    source="NPF Definition B.1, Prop. B.6",
+    claim="(E K)^2 is the sum over the base terms, those with p_a = p_a' and p_b = p_b', of E K^2",
+    subject=_base,
+    broken=lambda expected: float(np.einsum("pqpqab->", expected)),
+)
+def base_terms(subject: Callable[[Array], float], effort: int) -> Outcome:
+    """With the features of two examples as factors."""
+    tally = Tally()
+    for depth, width, inputs in ((2, 2, 2), (3, 2, 1), (2, 3, 1)):
+        plain = Plain.random(3, depth, width, inputs, examples=2, soft=True)
+        rows = np.stack([plain.sensitivities(row) for row in signs(plain.count)])
+        one, two = plain.features()
+        weighed = np.einsum("p,q,r,s,kpa,kqa,krb,ksb->pqrsab", one, two, one, two, *(rows,) * 4, optimize=True)
+        found, want = subject(weighed / len(rows)), float((depth * one @ two) ** 2)
+        tally.add(
+            found - want, 1e-10 * max(1, want), f"d = {depth}: the base terms are {found:.6g}, (E K)^2 {want:.6g}"
+        )
+    return tally.outcome()
+
+
+def linear_variance(depth: int, width: int, scale: float = 1.0) -> float:
+    """Var K of a linear network of one input that is 1, with sigma^2 = scale^2 / w."""
+    plain = Plain(np.ones((1, 1)), tuple(np.ones((1, width)) for _ in range(depth - 1)))
+    return float(chain_moments(plain.arch, plain.named_gates, plain.x, scale * width**-0.5).variance[0, 0])
+
+
+@checks(
+    "npf-08",
+    part="exact",
+    source="NPF Theorem B.2 (the walk: ours)",
+    claim="The variance of K_v by the walk with four paths is that over all sign patterns",
+    subject=lambda plain, sigma: chain_moments(plain.arch, plain.named_gates, plain.x, sigma).variance,
+    broken=lambda plain, sigma: chain_moments(plain.arch, plain.named_gates, plain.x, sigma, "gaussian").variance,
+)
+def exact_variance(subject: Callable[[Plain, float], Array], effort: int) -> Outcome:
+    """Plain networks, hard and soft gates, all entries."""
+    tally = Tally()
+    for depth, width, inputs in ((2, 2, 2), (3, 2, 1), (3, 2, 2))[: 1 + effort]:
+        plain = Plain.random(depth, depth, width, inputs, examples=2, soft=depth == 3)
+        every = np.array([plain.kernel(0.9 * row) for row in signs(plain.count)])
+        found, want = subject(plain, 0.9), every.var(axis=0)
+        for at, value in np.ndenumerate(want):
+            witness = f"d = {depth}, w = {width}: Var K{at} is {value:.10g}, not {found[at]:.10g}"
+            tally.add(found[at] - value, 1e-11 * max(1.0, value), witness)
+    return tally.outcome()
+
+
+@checks(
+    "npf-08",
+    part="law",
+    source="NPF Theorem B.2, DGN Theorem 2.3 (the constant: ours)",
+    claim="For linear networks of one input, w sigma^2 = 1, w Var K tends to (2/3)(d-2)(d-1)(2d-3), about 4/3 d^3",
+    subject=lambda depth: 2 / 3 * (depth - 2) * (depth - 1) * (2 * depth - 3),
+    broken=lambda depth: 2 / 3 * (depth - 1) * depth * (2 * depth - 1),
+)
+def variance_law(subject: Callable[[int], float], effort: int) -> Outcome:
+    """At widths of 100,000 and half of it, extrapolated."""
+    tally = Tally()
+    for depth in (3, 4, 6, 9, 14)[: 4 + effort]:
+        wide = 100_000
+        limit = 2 * wide * linear_variance(depth, wide) - wide / 2 * linear_variance(depth, wide // 2)
+        tally.add(
+            limit / subject(depth) - 1, 1e-6, f"d = {depth}: w Var K tends to {limit:.8g}, not {subject(depth):.8g}"
+        )
+    return tally.outcome()
+
+
+def _bound(power: Callable[[int], int]) -> Callable[[int, int, float], float]:
+    """The last line but one of the proof, 6 d_in^2 sigma'^(...) (6 d^3 / w) / (1 - 6 d / w)."""
+    return lambda depth, width, scale: 36 * scale ** power(depth) * depth**3 / width / (1 - 6 * depth / width)
+
+
+@checks(
+    "npf-08",
+    part="bound",
+    variant="as_printed",
+    source="NPF Theorem B.2, proof",
+    claim="Var K <= 6 d_in^2 sigma'^2 (6 d^3 / w) / (1 - 6 d / w) for sigma = sigma' / sqrt w",
+    subject=_bound(lambda depth: 2),
+    broken=_bound(lambda depth: 4 * (depth - 1)),
+)
+@checks(
+    "npf-08",
+    part="bound",
+    variant="corrected",
+    source="NPF Theorem B.2, proof",
+    claim="Var K <= 6 d_in^2 sigma'^(4(d-1)) (6 d^3 / w) / (1 - 6 d / w) for sigma = sigma' / sqrt w",
+    subject=_bound(lambda depth: 4 * (depth - 1)),
+    broken=_bound(lambda depth: 2),
+)
+def variance_bound(subject: Callable[[int, int, float], float], effort: int) -> Outcome:
+    """The exact variance of linear networks, whose features are largest, over the bound."""
+    tally = Tally()
+    for depth, width in ((3, 20), (4, 64), (6, 200), (8, 100))[: 3 + effort]:
+        for scale in (0.8, 1.0, 1.5):
+            found, bound = linear_variance(depth, width, scale), subject(depth, width, scale)
+            witness = f"d = {depth}, w = {width}, sigma' = {scale}: Var K = {found:.4g} > {bound:.4g}"
+            tally.add(found / bound, 1.0, witness)
+    return tally.outcome()
+
+
+Padded = Callable[[float, int], float]
+"""sigma and m to sigma_(m)."""
+
+
+@checks(
+    "npf-10",
+    source="NPF Definition C.2, Cor. C.1",
+    claim="Gates repeated m times with sigma/sqrt m leave d sigma^(2(d-1)) H as it is; Var K_v goes like 1/m",
+    subject=lambda sigma, m: sigma / m**0.5,
+    broken=lambda sigma, m: sigma / m,
+)
+def padding(subject: Padded, effort: int) -> Outcome:
+    """Expected kernels exactly; the variance for m and 2 m large."""
+    tally = Tally()
+    for depth, width in ((2, 3), (3, 4), (4, 2)):
+        plain, sigma = Plain.random(depth, depth, width, soft=depth == 4), 0.6
+        phi = plain.features()
+        want = depth * sigma ** (2 * (depth - 1)) * (phi @ phi.T)
+        for m in (2, 5, 16)[: 2 + effort]:
+            wide = Plain(plain.x, tuple(np.tile(g, (1, m)) for g in plain.gates))
+            found = expected_kernels(wide.arch, wide.named_gates, wide.x, subject(sigma, m)).tangent
+            gap = float(np.abs(found - want).max())
+            tally.add(gap, 1e-12 * max(1, np.abs(want).max()), f"d = {depth}, m = {m}: E K changes by {gap:.3g}")
+        ratios = []
+        for m in (2_000, 4_000):
+            wide = Plain(plain.x, tuple(np.tile(g, (1, m)) for g in plain.gates))
+            ratios.append(chain_moments(wide.arch, wide.named_gates, wide.x, subject(sigma, m)).variance[0, 0])
+        tally.add(
+            ratios[0] / max(ratios[1], 1e-300) - 2, 0.01, f"d = {depth}: twice m leaves 1/{ratios[0] / ratios[1]:.4g}"
+        )
+    return tally.outcome()
+
+
+def _patterns(count: int) -> Iterable[tuple[Array, int]]:
+    """All rows of 0 and 1, and how many are 1."""
+    for row in product((0.0, 1.0), repeat=count):
+        yield np.array(row), int(sum(row))
+
+
+@checks(
+    "npf-11",
+    part="mean",
+    source="NPF D (23), DGN (5)",
+    claim="For gates Ber(mu) and sigma^2 = 1/(mu w), E K_0 / d is 1 on and mu^(d-1) off the diagonal",
+    subject=memorisation_kernel,
+    broken=lambda count, mean, depth: memorisation_kernel(count, mean, depth + 1),
+)
+def memorisation(subject: Callable[[int, float, int], Array], effort: int) -> Outcome:
+    """Over all gates of two examples in small networks; E over weights is that of npf-07."""
+    tally = Tally()
+    for depth, width in ((2, 3), (3, 2), (4, 1), (2, 2)):
+        arch = Plain.random(0, depth, width, 1).arch
+        for mean in (0.5, 0.3):
+            total = np.zeros((2, 2))
+            for row, on in _patterns(2 * (depth - 1) * width):
+                gates = row.reshape(depth - 1, 2, width)
+                named = {f"layer{k + 1}.activation": gate for k, gate in enumerate(gates)}
+                chance = mean**on * (1 - mean) ** (row.size - on)
+                total += chance * path_kernel(arch, named, np.ones((2, 1))) / (mean * width) ** (depth - 1)
+            found = subject(2, mean, depth)
+            gap = float(np.abs(found - total).max())
+            tally.add(
+                gap, 1e-12, f"d = {depth}, mu = {mean}: off the diagonal {total[0, 1]:.6g}, not {found[0, 1]:.6g}"
+            )
+    return tally.outcome()
+
+
+@checks(
+    "npf-11",
+    part="eigenvalues",
+    source="NPF D, DGN 2",
+    claim="E K_0 / d has the eigenvalues 1 + (n-1) mu^(d-1), for equal entries, and 1 - mu^(d-1), n - 1 times",
+    subject=lambda n, mean, depth: np.array([1 - mean ** (depth - 1)] * (n - 1) + [1 + (n - 1) * mean ** (depth - 1)]),
+    broken=lambda n, mean, depth: np.array([1 - mean ** (depth - 1)] * (n - 1) + [1 + n * mean ** (depth - 1)]),
+)
+def ideal_eigenvalues(subject: Callable[[int, float, int], Array], effort: int) -> Outcome:
+    """By an eigenvalue solver, for all depths of the figures; and the sums that they plot."""
+    tally = Tally()
+    for depth in (2, 4, 6, 8, 12, 16, 20):
+        spectrum = Spectrum.of(memorisation_kernel(200, 0.5, depth))
+        want = subject(200, 0.5, depth)
+        gap = float(np.abs(spectrum.eigenvalues - want).max())
+        tally.add(gap, 1e-11, f"d = {depth}: the largest eigenvalue is {spectrum.largest:.12g}, not {want[-1]:.12g}")
+        tally.add(spectrum.cumulative[-1] - want.sum(), 1e-10, f"d = {depth}: they add up to {spectrum.cumulative[-1]}")
+    return tally.outcome()
+
+
+@checks(
+    "npf-11",
+    part="sampled",
+    kind="stat",
+    false_alarm=2e-6,
+    source="NPF D (22), (23)",
+    claim="Sampled memorisation networks have kernels of this mean, for gates and weights drawn together",
+    subject=lambda n, mean, depth: depth * memorisation_kernel(n, mean, depth),
+    broken=lambda n, mean, depth: memorisation_kernel(n, mean, depth),
+)
+def sampled_memorisation(subject: Callable[[int, float, int], Array], effort: int) -> Outcome:
+    """Means over 400 networks of the mean entry on and off the diagonal, within 5 standard errors (4 comparisons)."""
+    tally = Tally()
+    for depth, width in ((2, 20), (4, 40)):
+        entries = []
+        for seed in range(400 * effort):
+            random = np.random.default_rng((seed, depth))
+            gates = [1.0 * (random.random((6, width)) < 0.5) for _ in range(depth - 1)]
+            weights = [random.choice([-1, 1], s) * (2 / width) ** 0.5 for s in _shapes(width, depth)]
+            kernel = chain_kernel(np.ones((6, 1)), gates, weights)
+            entries.append((kernel.trace() / 6, (kernel.sum() - kernel.trace()) / 30))
+        want = subject(6, 0.5, depth)
+        for k, name in enumerate(("on", "off")):
+            seen = np.array(entries)[:, k]
+            error = seen.std() / len(seen) ** 0.5
+            witness = f"d = {depth}: {seen.mean():.4g} +- {error:.2g} {name} the diagonal, not {want[0, k]:.4g}"
+            tally.add(seen.mean() - want[0, k], 5 * error, witness)
+    return tally.outcome()
+
+
+def _shapes(width: int, depth: int) -> list[tuple[int, int]]:
+    return [(width, 1), *((width, width) for _ in range(depth - 2)), (1, width)]
+
+
+def chain_kernel(x: Array, gates: list[Array], weights: list[Array]) -> Array:
+    """K of a wide chain by plain back-propagation: the sum over layers of (delta delta') * (z z')."""
+    z = [x]
+    for matrix, gate in zip(weights[:-1], gates, strict=True):
+        z.append((z[-1] @ matrix.T) * gate)
+    delta, total = np.ones((len(x), 1)), np.zeros((len(x), len(x)))
+    for k in range(len(weights) - 1, -1, -1):
+        total += (delta @ delta.T) * (z[k] @ z[k].T)
+        if k:
+            delta = (delta @ weights[k]) * gates[k - 1]
+    return total
