@@ -59,7 +59,8 @@ class KFAC(torch.optim.Optimizer):
     model
         Whose trainable parameters are optimised; wrappers for compilation and data parallelism are looked through.
     lr, momentum
-        Of the step; also in ``param_groups``, where schedules change them.
+        Of the step; also in ``param_groups``, where schedules change them. The paper searches rates from 1e-7 to 1e-3
+        (section 27.4).
     damping, damping_decay, damping_every, least_damping
         lambda = max(least_damping, damping * damping_decay^(step // damping_every)), as of the last inverse.
     decay
@@ -88,7 +89,7 @@ class KFAC(torch.optim.Optimizer):
     def __init__(
         self,
         model: nn.Module,
-        lr: float = 1e-3,
+        lr: float = 1e-4,
         *,
         momentum: float = 0.9,
         damping: float = 1e-3,
