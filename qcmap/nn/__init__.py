@@ -20,6 +20,7 @@ from qcmap.nn.functional import bentid, torch_function
 from qcmap.nn.gates import (
     GateFunction,
     GateKernels,
+    GateRecorder,
     SplitModel,
     Subnetworks,
     gate_kernels,
@@ -40,6 +41,7 @@ __all__ = [
     "EmpiricalNTK",
     "GateFunction",
     "GateKernels",
+    "GateRecorder",
     "GatedModule",
     "GraphNetwork",
     "History",

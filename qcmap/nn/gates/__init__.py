@@ -3,6 +3,7 @@
 from qcmap.nn.gates._checks import check_ranges, check_shapes
 from qcmap.nn.gates._function import HARD, GateFunction
 from qcmap.nn.gates._kernels import GateKernels, gate_kernels
+from qcmap.nn.gates._recorder import GateRecorder
 from qcmap.nn.gates._split import Gates, SplitModel, Values, split_gates
 from qcmap.nn.gates._subnetworks import Subnetworks, subnetworks
 
@@ -10,6 +11,7 @@ __all__ = [
     "HARD",
     "GateFunction",
     "GateKernels",
+    "GateRecorder",
     "Gates",
     "SplitModel",
     "Subnetworks",

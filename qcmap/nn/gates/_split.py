@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import operator
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
 from qcmap.activations import activation
@@ -26,9 +28,13 @@ from qcmap.architecture import (
     WeightedMeanPool,
 )
 from qcmap.errors import ArchitectureError, ArgumentError, DataError
+from qcmap.nn._modes import device_of
 from qcmap.nn.gates._checks import Range, check_ranges, check_shapes
 from qcmap.nn.gates._function import HARD, GateFunction
+from qcmap.nn.gates._path_kernel import gates_of, inputs_by_node, kernel_blocks, whole
 from qcmap.nn.tracing import Traced, traced
+from qcmap.numeric.paths._gates import Gates as PathGates
+from qcmap.numeric.paths._kernel import KernelBlock
 
 LINEAR = Input, Affine, Sum, Concat, Scale, MeanPool, WeightedMeanPool, BatchNorm, Output
 """What a path goes through unchanged but for a factor; a batch norm in evaluation mode is an affine layer."""
@@ -127,6 +133,32 @@ class SplitModel(nn.Module):
         check_shapes(gates, self.values.shapes, len(inputs[0]))
         check_ranges(gates, self.gates.ranges)
         return self.values(*inputs, gates)
+
+    def path_gates(self, *inputs: Tensor, block: int = 1024) -> PathGates:
+        """The gates of inputs [n, ...] as `qcmap.paths` takes them, computed for ``block`` inputs at once."""
+        return gates_of(self, inputs, block)
+
+    def path_kernel(self, *inputs: Tensor) -> NDArray[np.float64]:
+        """The neural path kernel H [n, n] of inputs [n, ...] at their own gates (NPF, definition 2.2).
+
+        It is computed where the model is, exactly but for rounding, without enumeration. Paths start at the inputs:
+        biases have none, and batch norms are passed through. See `path_kernel_blocks` for many inputs.
+
+        Raises
+        ------
+        ArchitectureError
+            Naming the node: one that paths do not go through.
+        DataError
+            For inputs of the wrong shape, or gates below 0.
+        NumericalError
+            If the kernel is beyond the range of floats.
+        """
+        return whole(self.path_kernel_blocks(*inputs), len(inputs[0]))
+
+    def path_kernel_blocks(self, *inputs: Tensor, side: int | None = None) -> Iterator[KernelBlock]:
+        """The blocks (rows, columns, values) of the path kernel on and above its diagonal; raises as `path_kernel`."""
+        inputs = tuple(x.to(device_of(self)) for x in inputs)
+        return kernel_blocks(self.path_gates(*inputs), inputs_by_node(self, inputs), device_of(self), side)
 
     @torch.no_grad()
     def follow(self, model: nn.Module) -> SplitModel:

@@ -46,6 +46,7 @@ OPTIMIZERS: Mapping[str, OptimizerRow] = {
     "sgd": OptimizerRow("torch.optim", "SGD"),
     "adam": OptimizerRow("torch.optim", "Adam", {"eps": 1e-5}),
     "adamw": OptimizerRow("torch.optim", "AdamW"),
+    "rmsprop": OptimizerRow("torch.optim", "RMSprop"),
     "kfac": OptimizerRow("qcmap.nn.train.kfac", "KFAC", reads="model", told=("loss", "seed")),
     "shampoo": OptimizerRow(
         "pytorch_optimizer", "ScalableShampoo",

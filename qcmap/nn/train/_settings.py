@@ -33,8 +33,8 @@ class Settings:
     drop_last
         Leave out the last batch of an epoch where it is smaller than the others.
     optimizer
-        A row of ``OPTIMIZERS``: sgd, adam, adamw, kfac, shampoo, soap; its options are those of the class that the
-        row names, with ``learning_rate`` for ``lr``.
+        A row of ``OPTIMIZERS``: sgd, adam, adamw, rmsprop, kfac, shampoo, soap; its options are those of the class that
+        the row names, with ``learning_rate`` for ``lr``.
     schedule
         A row of ``SCHEDULES``: constant, cosine, step; ``warmup`` is a number of steps with a linearly rising rate.
     loss

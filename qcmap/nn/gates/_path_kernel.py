@@ -1,0 +1,109 @@
+"""The neural path kernel of a torch model's own gates, on the CPU by numpy or on another device by torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from qcmap.architecture import Architecture, BatchNorm, Node
+from qcmap.errors import NumericalError
+from qcmap.numeric.paths._coactive import CoactiveWalk, Side
+from qcmap.numeric.paths._gates import Gates, Layered, inputs_of
+from qcmap.numeric.paths._kernel import KernelBlock, block_side, path_kernel_blocks, slices, squared
+
+if TYPE_CHECKING:
+    from qcmap.nn.gates._split import SplitModel
+
+Array = NDArray[np.float64]
+_DEVICE_SIDE = 2048
+"""Rows and columns of a block on a device other than the CPU, for a network with one location."""
+
+
+def path_architecture(arch: Architecture) -> Architecture:
+    """The graph that paths go through: without batch norms, which in evaluation mode scale each channel by a weight."""
+    instead: dict[str, str] = {}
+    nodes = []
+    for node in arch.nodes:
+        inputs = tuple(instead.get(name, name) for name in node.inputs)
+        if isinstance(node.op, BatchNorm):
+            instead[node.id] = inputs[0]
+        else:
+            nodes.append(Node(node.id, node.op, inputs))
+    return Architecture(arch.name, tuple(nodes), tuple(instead.get(name, name) for name in arch.outputs))
+
+
+def gates_of(split: SplitModel, inputs: tuple[Tensor, ...], block: int) -> Gates:
+    """The gates of a split model, so many inputs at once; hard gates take one byte."""
+    found: dict[str, list[NDArray[Any]]] = {}
+    with torch.no_grad():
+        for parts in zip(*(x.split(block) for x in inputs), strict=True):
+            for name, gate in split.gates(*parts).items():
+                whole = split.gates.function.hard and split.gates.slopes[name] == (0, 1)
+                found.setdefault(name, []).append(gate.to(torch.uint8 if whole else torch.float64).cpu().numpy())
+    largest = max(high for _, high in split.gates.ranges.values())
+    return Gates.of(
+        path_architecture(split.architecture),
+        {name: np.concatenate(rows) for name, rows in found.items()},
+        largest=largest,
+    )
+
+
+def inputs_by_node(split: SplitModel, inputs: tuple[Tensor, ...]) -> dict[str, NDArray[Any]]:
+    """The inputs of a split model by input node."""
+    return {name: x.detach().double().cpu().numpy() for name, x in zip(split.architecture.inputs, inputs, strict=True)}
+
+
+def kernel_blocks(
+    gates: Gates, inputs: Mapping[str, NDArray[Any]], device: torch.device, side: int | None = None
+) -> Iterator[KernelBlock]:
+    """The blocks of the path kernel on and above the diagonal, float64 arrays.
+
+    Raises
+    ------
+    NumericalError
+        If the kernel is beyond the range of floats.
+    """
+    if device.type == "cpu":
+        yield from path_kernel_blocks(gates.units, gates, inputs, side=side)
+        return
+    yield from device_blocks(gates, inputs_of(gates.units, inputs, gates.count), device, side)
+
+
+def device_blocks(gates: Gates, inputs: Layered, device: torch.device, side: int | None) -> Iterator[KernelBlock]:
+    """The same by torch: the walk of numpy on tensors of the device."""
+
+    def number(array: NDArray[Any]) -> Tensor:
+        return torch.as_tensor(np.ascontiguousarray(array), device=device).to(torch.float64)
+
+    units, unit = gates.units, number(np.ones((1, 1, 1)))
+    side = side or max(8, _DEVICE_SIDE * block_side(units) // 512)
+
+    def part(rows: slice) -> Side:
+        return Side.of(gates.rows(rows), {name: array[:, rows] for name, array in inputs.items()}, number)
+
+    for rows in slices(gates.count, side):
+        left = part(rows)
+        for columns in slices(gates.count, side):
+            if columns.start < rows.start:
+                continue
+            right = left if rows == columns else part(columns)
+            values = CoactiveWalk(units, left, right, unit, number, squared).total().cpu().numpy()
+            if not np.isfinite(values).all():
+                raise NumericalError(
+                    "path kernel", "it is beyond the range of floats", "use qcmap.paths.log_path_kernel"
+                )
+            yield KernelBlock(rows, columns, values)
+
+
+def whole(blocks: Iterator[KernelBlock], count: int) -> Array:
+    """The matrix [n, n] of blocks on and above the diagonal."""
+    matrix = np.empty((count, count))
+    for rows, columns, values in blocks:
+        matrix[rows, columns] = values
+        matrix[columns, rows] = values.T
+    return matrix

@@ -1,0 +1,84 @@
+"""The path kernel of a split model: path by path for a chain, through both ways of computing it for the rest."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import qcmap.nn as qnn
+from models import DeepGatedNetwork
+from models.gated_layers import fully_connected, gconv, vconv
+from qcmap.errors import DataError
+from qcmap.nn.gates._path_kernel import device_blocks, inputs_by_node, whole
+from qcmap.numeric.paths._gates import inputs_of
+
+LAYOUTS = {
+    "fc": (fully_connected([4, 5], 3), (3,)),
+    "vconv": (vconv((3, 4), (5,), 3), (2, 5, 5)),
+    "gconv": (gconv((3, 4), (5,), 3), (2, 5, 5)),
+}
+
+
+def network(name):
+    layout, shape = LAYOUTS[name]
+    x = torch.randn(7, *shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    return DeepGatedNetwork(layout, shape, "relu", seed=5).double(), x
+
+
+@pytest.mark.parametrize("gate", [qnn.GateFunction(), qnn.GateFunction(3.0, 0.2)], ids=["hard", "soft"])
+def test_a_chain_path_by_path(gate):
+    model, x = network("fc")
+    split = qnn.split_gates(model, x, gate=gate)
+    found = split.gates(x)
+    g, h = (found[name].detach() for name in split.values.shapes)
+    features = [x[:, i] * g[:, j] * h[:, k] for i, j, k in itertools.product(range(3), range(4), range(5))]
+    phi = torch.stack(features, dim=1).numpy()
+    np.testing.assert_allclose(split.path_kernel(x), 3 * phi @ phi.T, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_by_torch_as_by_numpy(name):
+    """What a CUDA device would compute, on the CPU, in blocks that do not divide the number of inputs."""
+    model, x = network(name)
+    split = qnn.split_gates(model, x)
+    gates = split.path_gates(x, block=3)
+    inputs = inputs_of(gates.units, inputs_by_node(split, (x,)), len(x))
+    by_torch = whole(device_blocks(gates, inputs, torch.device("cpu"), 3), len(x))
+    np.testing.assert_allclose(by_torch, split.path_kernel(x), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(whole(split.path_kernel_blocks(x, side=2), len(x)), by_torch, rtol=1e-12, atol=1e-12)
+
+
+def test_the_kernel_is_that_of_linear_values_by_their_gradients():
+    """E over signs of the squared output is the path kernel's diagonal: here all 2^w sign patterns of a small chain."""
+    layout = fully_connected([2, 2], 1)
+    model = DeepGatedNetwork(layout, (2,), "relu", seed=1).double()
+    x = torch.randn(3, 2, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    split = qnn.split_gates(model, x)
+    gates, total = split.gates(x), torch.zeros(3, 3, dtype=torch.float64)
+    parameters = list(split.values.parameters())
+    sizes = [p.numel() for p in parameters]
+    with torch.no_grad():
+        for signs in itertools.product((-1.0, 1.0), repeat=sum(sizes)):
+            for p, part in zip(parameters, torch.tensor(signs).double().split(sizes), strict=True):
+                p.copy_(part.reshape(p.shape))
+            y = split.values(x, gates)[:, 0]
+            total += torch.outer(y, y)
+    np.testing.assert_allclose((total / 2 ** sum(sizes)).numpy(), split.path_kernel(x), rtol=1e-12, atol=1e-12)
+
+
+def test_batch_norms_in_evaluation_mode_are_passed_through():
+    plain = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)).double().eval()
+    normed = nn.Sequential(plain[0], nn.BatchNorm1d(4).double(), plain[1], plain[2]).eval()
+    x = torch.randn(5, 3, dtype=torch.float64)
+    np.testing.assert_allclose(
+        qnn.split_gates(normed, x).path_kernel(x), qnn.split_gates(plain, x).path_kernel(x), rtol=1e-12
+    )
+
+
+def test_gates_below_zero_are_refused():
+    x = torch.randn(5, 3)
+    split = qnn.split_gates(nn.Sequential(nn.Linear(3, 4), nn.LeakyReLU(-0.5), nn.Linear(4, 2)), x)
+    with pytest.raises(DataError, match="gates are from 0"):
+        split.path_kernel(x)
