@@ -21,9 +21,13 @@ def train(config: str, changes: tuple[str, ...], output: str, resume: bool, quie
 
     Several processes or GPUs: torchrun --nproc-per-node 2 -m qcmap train run.yaml --output runs/first
     """
+    import os
+
     from qcmap.nn.train import read_run, run
 
     result = run(read_run(config, changes), output=output, resume=resume, progress=not (quiet or as_json))
+    if os.environ.get("RANK", "0") != "0":
+        return
     if as_json:
         print_json(result.to_dict())
     else:

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from qcmap.nn._modes import modes_restored
+
 
 @dataclass(frozen=True)
 class World:
@@ -58,16 +60,33 @@ def process_group() -> Iterator[torch.device | None]:
         torch.distributed.destroy_process_group()
 
 
-def shard(model: nn.Module, world: World) -> None:
-    """Make the model's parameters shards that the processes share, module by module (FSDP2), in place."""
+def shard(model: nn.Module, world: World, example: Tensor) -> None:
+    """Make the model's parameters shards that the processes share (FSDP2), in place.
+
+    The modules nearest to the top that are called in a forward pass are gathered one by one.
+    """
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
-    mesh = init_device_mesh(next(model.parameters()).device.type, (world.size,))
-    for child in model.children():
-        if any(True for _ in child.parameters()):
-            fully_shard(child, mesh=mesh)
+    called: set[nn.Module] = set()
+    hooks = [part.register_forward_pre_hook(lambda part, _: called.add(part)) for part in model.modules()]
+    with torch.no_grad(), modes_restored(model):
+        model.eval()(example)
+    for hook in hooks:
+        hook.remove()
+    mesh = init_device_mesh(example.device.type, (world.size,))
+    for part in _units(model, called):
+        fully_shard(part, mesh=mesh)
     fully_shard(model, mesh=mesh)
+
+
+def _units(module: nn.Module, called: set[nn.Module]) -> Iterator[nn.Module]:
+    """The topmost modules below that are called and have parameters."""
+    for child in module.children():
+        if child not in called:
+            yield from _units(child, called)
+        elif any(True for _ in child.parameters()):
+            yield child
 
 
 def copied(model: nn.Module) -> nn.Module:

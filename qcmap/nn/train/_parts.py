@@ -20,6 +20,8 @@ from qcmap.nn.train._settings import Settings
 class Parts:
     """A model on its device, prepared for the settings' compilation, precision and processes, and its optimiser.
 
+    ``example`` is a prepared input [1, ...] on the device.
+
     Attributes
     ----------
     model
@@ -30,13 +32,13 @@ class Parts:
         What a training step calls: under DDP it wraps ``called``.
     """
 
-    def __init__(self, model: nn.Module, settings: Settings, loss: Loss, world: World, device: torch.device) -> None:
+    def __init__(self, model: nn.Module, settings: Settings, loss: Loss, world: World, example: Tensor) -> None:
         self.model, self.settings = model, settings
         self.sharded = world.size > 1 and settings.parallel == "fsdp"
         if self.sharded:
             if OPTIMIZERS[settings.optimizer.name].module != "torch.optim":
                 raise ArgumentError("parallel", f"{settings.optimizer.name} cannot work on shards", "choose ddp")
-            shard(model, world)
+            shard(model, world, example)
         self.called: Any = model
         if settings.compile is not None:
             try:
@@ -50,7 +52,7 @@ class Parts:
         self.optimizer = optimizer_for(settings.optimizer, model, loss=loss.name, seed=settings.seed)
         self._curvature: Callable[[Tensor], None] | None = getattr(self.optimizer, "update_curvature", None)
         self.rates: list[float] = [float(group["lr"]) for group in self.optimizer.param_groups]
-        self.precision = Precision(settings.precision, device)
+        self.precision = Precision(settings.precision, example.device)
 
     def set_rates(self, step: int, steps: int) -> float:
         """Give each parameter group its learning rate for a step; returns the first one's."""

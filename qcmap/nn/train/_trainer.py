@@ -108,7 +108,7 @@ class Trainer:
         self.data = data.placed(self.device)
         for name, examples in self.data.parts():
             check_fit(name, model, examples, self.loss, self.device)
-        self.parts = Parts(model, self.settings, self.loss, self.world, self.device)
+        self.parts = Parts(model, self.settings, self.loss, self.world, self.data.example().to(self.device))
         self.step, self.status = 0, "running"
         self.status: Status
         self.sums = [0.0, 0.0]  # losses and hits of the epoch so far
@@ -193,8 +193,7 @@ class Trainer:
         if resume and path.exists():
             state = read_checkpoint(path, state_classes(self.settings.optimizer))
             check_same_run(path, state["configuration"], self._configuration)
-            if not self.parts.sharded:
-                check_same_model(path, state["model"], self.model)
+            check_same_model(path, state["model"], self.model)
             self.records.go_back(state["records"])
             self.load(state)
         elif self.world.leads:

@@ -40,3 +40,15 @@ def settings(**changes: Any) -> Settings:
         "record_every": 2,
     }
     return Settings(**{**given, **changes})
+
+
+def double_net(seed: int = 0) -> nn.Sequential:
+    """In float64, without what depends on how a batch is cut: a block and a head, so that there are parts to shard."""
+    first, last = initialize(nn.Sequential(nn.Linear(2, 8), nn.Linear(8, 3)), seed=seed)
+    return nn.Sequential(nn.Sequential(first, nn.Tanh()), last).double()
+
+
+def double_splits() -> Splits:
+    """In float64; 89 examples leave a last batch of one."""
+    parts = ((89, 0), (30, 1), (31, 2))
+    return Splits.of_tensors(*(blobs(count, seed, torch.float64) for count, seed in parts))
