@@ -173,7 +173,7 @@ def test_image_folders_train_and_name_a_damaged_file(folders):
     assert [len(part) for _, part in splits.parts()] == [20, 4, 8]
     assert splits.example().shape == (1, 4, 16, 16)
     model = nn.Sequential(nn.AvgPool2d(16), nn.Flatten(), nn.Linear(4, 2))
-    chosen = Settings(epochs=8, batch_size=7, optimizer=Choice("adam", learning_rate=0.1))
+    chosen = Settings(epochs=3, batch_size=7, optimizer=Choice("adam", learning_rate=0.5))
     result = Trainer(model, splits, chosen).train()
     assert result.curve("test.accuracy")[-1] == 1.0
     same = [splits.train.batch(torch.arange(3), torch.full((3, 5), 0.3))[0] for _ in range(2)]
