@@ -3,7 +3,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+INSTALL := $(PIP) install -c constraints.txt
+# curvlinops brings torchvision, which it never imports; its wheel does not fit the CPU build of torch, and transformers would import it.
+WITHOUT_TORCHVISION := $(PIP) uninstall --yes torchvision
 
 .PHONY: demo test lint bench theory clean
 
@@ -32,14 +35,17 @@ $(VENV)/.python:
 
 $(VENV)/.demo: $(VENV)/.python pyproject.toml constraints.txt
 	$(INSTALL) -e '.[train,plot]'
+	$(WITHOUT_TORCHVISION)
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.python pyproject.toml constraints.txt
 	$(INSTALL) -e '.[dev]'
+	$(WITHOUT_TORCHVISION)
 	touch $@ $(VENV)/.demo
 
 $(VENV)/.bench: $(VENV)/.dev
 	$(INSTALL) -e '.[bench]'
+	$(WITHOUT_TORCHVISION)
 	touch $@
 
 clean:
