@@ -13,6 +13,7 @@ from qcmap.nn._gated_trace import trace_gated
 from qcmap.nn._initialize import initialize
 from qcmap.nn._layers import LazyWeightedMeanPool, NormalizedSum, WeightedMeanPool
 from qcmap.nn._network import GraphNetwork
+from qcmap.nn._paths import path_kernel, path_kernel_blocks
 from qcmap.nn._pln import PLN, pln, pln_inverse
 from qcmap.nn._shaped import PlainActivation, ShapedActivation, activation_module
 from qcmap.nn._weights import gaussian_weight, orthogonal_weight
@@ -70,6 +71,8 @@ __all__ = [
     "measure_seeds",
     "methods",
     "orthogonal_weight",
+    "path_kernel",
+    "path_kernel_blocks",
     "pln",
     "pln_inverse",
     "shape",
