@@ -6,7 +6,10 @@ import json
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,12 +61,57 @@ class Cells:
 
     def __call__(self, settings: Mapping[str, Any], compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """The result for these settings, computed unless it is known."""
-        key = json.dumps({**settings, "version": qc.__version__}, sort_keys=True)
+        key = self._key(settings)
         if key not in self._known:
             self._known[key] = compute()
             if self.path is not None:
                 _write(self.path, self._known)
         return self._known[key]
+
+    def every(
+        self,
+        settings: Sequence[Mapping[str, Any]],
+        compute: Callable[[Any], dict[str, Any]],
+        jobs: Sequence[Any],
+        workers: int = 0,
+    ) -> list[dict[str, Any]]:
+        """The results of many parts; those that are not known are computed from their jobs, each once.
+
+        Parameters
+        ----------
+        settings
+            Of each part, as for a call.
+        compute
+            From a job to a result; with workers, both are sent to other processes.
+        jobs
+            One for each part.
+        workers
+            Processes; 0 computes in this one.
+        """
+        wanted = {self._key(row): (row, job) for row, job in zip(settings, jobs, strict=True)}
+        missing = {key: pair for key, pair in wanted.items() if key not in self._known}
+        if workers == 0:
+            for row, job in missing.values():
+                self(row, lambda job=job: compute(job))
+        else:
+            running = {_pool(workers).submit(compute, job): row for row, job in missing.values()}
+            try:
+                for done in as_completed(running):
+                    self(running[done], done.result)
+            finally:
+                for future in running:
+                    future.cancel()
+        return [self._known[self._key(row)] for row in settings]
+
+    @staticmethod
+    def _key(settings: Mapping[str, Any]) -> str:
+        return json.dumps({**settings, "version": qc.__version__}, sort_keys=True)
+
+
+@cache
+def _pool(workers: int) -> ProcessPoolExecutor:
+    """The processes that compute parts, the same for all experiments of a command."""
+    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
 
 
 @dataclass(frozen=True)
