@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from examples.experiment import SIZES, Experiment, perform
+from examples.experiment import Experiment, perform
 from qcmap.errors import QCMapError
 
 
@@ -24,13 +24,16 @@ def command(experiments: Mapping[str, Experiment], says: str, output: str) -> cl
     output
         The folder that results go to by default.
     """
+    sizes = list(dict.fromkeys(size for experiment in experiments.values() for size in experiment.sizes))
 
     @click.command(help=says)
     @click.argument("names", nargs=-1, metavar="NAME...", type=click.Choice(list(experiments)))
     @click.option("--all", "everything", is_flag=True, help="All of them.")
-    @click.option("--size", type=click.Choice(SIZES), default="small", show_default=True)
+    @click.option("--size", type=click.Choice(sizes), default="small", show_default=True)
     @click.option("--output", type=click.Path(path_type=Path), default=Path(output), show_default=True)
-    @click.option("--data", type=click.Path(path_type=Path), help="Folder with MNIST and CIFAR-10, for --size paper.")
+    @click.option(
+        "--data", type=click.Path(path_type=Path), help="Folder with MNIST, CIFAR-10 or ImageNet, for large sizes."
+    )
     def main(names: tuple[str, ...], everything: bool, size: str, output: Path, data: Path | None) -> None:
         """Run the experiments and print what was found."""
         chosen = list(experiments) if everything else list(dict.fromkeys(names))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,7 +27,8 @@ def splits_of(run: Run) -> Splits:
     DataError
         If files are missing; the message says which to put where.
     """
-    setup, options = run.setup, {"pln": run.setup.pln and run.setup.scale == 1}
+    setup = run.setup
+    options: dict[str, Any] = {"pln": setup.pln and setup.scale == 1}
     if run.dataset != "digits":
         if not run.data:
             raise ArgumentError("data", f"{run.dataset} is read from a local folder", "name it with --data")

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from examples.dks_experiments.setup import Network, Setup
 from models import resnet_v2, wide_resnet
+from qcmap.errors import ArgumentError
 from qcmap.nn import activation_module
 
 
@@ -51,14 +52,19 @@ def deep(setup: Setup, network: Network, channels: int, classes: int) -> nn.Sequ
 
 
 def _resnet(setup: Setup, network: Network, channels: int, classes: int) -> nn.Module:
-    norm = "batch" if setup.norm else None
-    return _reading(
-        resnet_v2(network.depth, activation=setup.activation, shortcuts=setup.skips, norm=norm, classes=classes),
-        channels,
+    norm, width = "batch" if setup.norm else None, network.width
+    model = resnet_v2(
+        network.depth, activation=setup.activation, shortcuts=setup.skips, norm=norm, width=width, classes=classes
     )
+    if setup.stem == "convolution":
+        replaced = nn.Sequential(activation_module(setup.activation), nn.Conv2d(width, width, 3, 2, 1))
+        model.get_submodule("stem").add_module("pool", replaced)
+    return _reading(model, channels)
 
 
 def _wide_resnet(setup: Setup, network: Network, channels: int, classes: int) -> nn.Module:
+    if setup.stem == "convolution":
+        raise ArgumentError("stem", "a Wide-ResNet has no max pooling to replace", "run the size imagenet")
     norm = "batch" if setup.norm else None
     return _reading(
         wide_resnet(

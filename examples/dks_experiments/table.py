@@ -74,7 +74,8 @@ CIFAR = replace(
 
 SCALES = {"tiny": TINY, "small": SMALL, "paper": CIFAR, "imagenet": PAPER}
 
+ROWS = (*MAIN, *OTHERS, *PARAMETERS, *ABLATIONS)
 EXPERIMENTS: Mapping[str, Experiment] = {
-    **{row.name: row.experiment(SCALES) for row in (*MAIN, *OTHERS, *PARAMETERS, *ABLATIONS)},
+    **{row.name: row.experiment(SCALES) for row in ROWS},
     KERNELS.name: KERNELS,
 }
