@@ -65,6 +65,8 @@ MODULES = (
     "dgn_paths",
     "dgn_gates",
     "dgn_convolution",
+    "dgn_linear",
+    "gated_regimes",
 )
 """The modules with checks; each registers its own when it is imported."""
 

@@ -1,1 +1,1 @@
-"""Neural paths: one graph for slopes, path kernels and gated flow, and the variance of tangent kernels."""
+"""Neural paths: one graph for three analyses, the variance of tangent kernels, and the experiments of both papers."""
