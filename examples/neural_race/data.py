@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice, permutations
@@ -13,6 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qcmap.errors import ArgumentError, DataError
+from qcmap.nn.train.data import (
+    CIFAR10_FILES,
+    MNIST_FILES,
+    Files,
+    Images,
+    read_cifar10,
+    read_mnist,
+    split_digits,
+)
 
 Array: TypeAlias = NDArray[np.float32]
 Labels: TypeAlias = NDArray[np.int64]
@@ -30,135 +38,55 @@ class Base:
 
 def digits() -> Base:
     """The 1,797 digits of scikit-learn, 8 x 8: in a fixed random order, 60% to train, 20% each to validate and test."""
-    from sklearn.datasets import load_digits
-
-    images, labels = load_digits(return_X_y=True)
-    images = (np.asarray(images) / 16).reshape(-1, 8, 8, 1).astype(np.float32)
-    order = np.random.default_rng(0).permutation(len(images))
-    parts = dict(zip(SPLITS, np.split(order, [round(0.6 * len(order)), round(0.8 * len(order))]), strict=True))
-    return Base(
-        {split: images[part] for split, part in parts.items()},
-        {split: np.asarray(labels)[part].astype(np.int64) for split, part in parts.items()},
-    )
+    return _base(dict(zip(SPLITS, split_digits(), strict=True)))
 
 
-@dataclass(frozen=True)
-class Files:
-    """The official files of a data set.
-
-    Attributes
-    ----------
-    folder
-        Where they are, in the folder that ``--data`` names.
-    names
-        What they are called.
-    packed
-        Whether each may have the ending ``.gz`` as well.
-    remedy
-        What to do if some are missing, with ``{names}`` and ``{folder}`` to fill in.
-    """
-
-    folder: str
-    names: tuple[str, ...]
-    packed: bool
-    remedy: str
-
-
-OFFICIAL: Mapping[str, Files] = {
-    "mnist": Files(
-        "mnist",
-        tuple(f"{kind}-{what}" for kind in ("train", "t10k") for what in ("images-idx3-ubyte", "labels-idx1-ubyte")),
-        True,
-        "put the official {names} of MNIST (or these with the ending .gz) into {folder}",
-    ),
-    "cifar": Files(
-        "cifar-10-batches-bin",
-        (*(f"data_batch_{k}.bin" for k in range(1, 6)), "test_batch.bin"),
-        False,
-        "unpack the official cifar-10-binary.tar.gz beside it, so that {folder} has {names}",
-    ),
-}
-"""By the name of the data set."""
+OFFICIAL: Mapping[str, Files] = {"mnist": MNIST_FILES, "cifar": CIFAR10_FILES}
+"""Files by the name of the data set."""
+FOLDERS = {"mnist": "mnist", "cifar": "cifar-10-batches-bin"}
+"""Where they are, in the folder that ``--data`` names."""
 
 
 def check_files(base: str, folder: Path) -> None:
     """Raise `DataError` unless the official files are there, saying which to put where; ``"digits"`` needs none."""
-    if base not in OFFICIAL:
-        return
-    files = OFFICIAL[base]
-    where = folder / files.folder
-    endings = ("", ".gz") if files.packed else ("",)
-    missing = [name for name in files.names if not any((where / f"{name}{ending}").exists() for ending in endings)]
-    if missing:
-        remedy = files.remedy.format(names=", ".join(missing), folder=where)
-        raise DataError(str(where / missing[0]), "it is not there", remedy)
+    if base in OFFICIAL:
+        OFFICIAL[base].check(folder / FOLDERS[base])
 
 
 def mnist(folder: Path, examples: int = 10_000) -> Base:
-    """MNIST from the four official files, gzipped or not, in ``folder/mnist``.
+    """MNIST, or other data in its format, from the four files, gzipped or not, in ``folder/mnist``.
 
     Raises
     ------
     DataError
         If a file is missing (the message says which to put where) or is no MNIST file.
     """
-    check_files("mnist", folder)
-
-    def read(name: str, header: int) -> NDArray[np.uint8]:
-        path = folder / OFFICIAL["mnist"].folder / name
-        packed = path.with_name(f"{name}.gz")
-        try:
-            raw = path.read_bytes() if path.exists() else gzip.decompress(packed.read_bytes())
-        except (OSError, EOFError) as error:
-            raise DataError(str(packed), f"it cannot be read ({error})", "fetch it anew") from error
-        shape = np.frombuffer(raw[4:header], dtype=">i4")
-        if len(raw) != header + int(np.prod(shape)) or raw[:4] != bytes((0, 0, 8, len(shape))):
-            raise DataError(str(path), "it is no MNIST file of bytes", "fetch it anew")
-        return np.frombuffer(raw, dtype=np.uint8, offset=header).reshape(shape)
-
-    arrays = {
-        kind: (read(f"{kind}-images-idx3-ubyte", 16)[..., None], read(f"{kind}-labels-idx1-ubyte", 8))
-        for kind in ("train", "t10k")
-    }
-    return _official(arrays["train"], arrays["t10k"], examples)
+    return _official(*read_mnist(folder / FOLDERS["mnist"], official=False), examples)
 
 
 def cifar(folder: Path, examples: int = 10_000) -> Base:
-    """CIFAR-10 from the official binary version, in ``folder/cifar-10-batches-bin``.
+    """CIFAR-10, or other data in its format, from the binary version in ``folder/cifar-10-batches-bin``.
 
     Raises
     ------
     DataError
         If a file is missing (the message says which to put where) or is no CIFAR-10 file.
     """
-    check_files("cifar", folder)
-
-    def read(name: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        path = folder / OFFICIAL["cifar"].folder / name
-        raw = np.frombuffer(path.read_bytes(), dtype=np.uint8)
-        if len(raw) == 0 or len(raw) % 3073:
-            raise DataError(str(path), "it is no CIFAR-10 batch of 3073-byte records", "unpack it anew")
-        rows = raw.reshape(-1, 3073)
-        return rows[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), rows[:, 0]
-
-    batches = [read(f"data_batch_{k}.bin") for k in range(1, 6)]
-    images, labels = (np.concatenate(parts) for parts in zip(*batches, strict=True))
-    return _official((images, labels), read("test_batch.bin"), examples)
+    return _official(*read_cifar10(folder, official=False), examples)
 
 
-def _official(train: tuple[NDArray[np.uint8], ...], test: tuple[NDArray[np.uint8], ...], examples: int) -> Base:
+def _official(train: Images, test: Images, examples: int) -> Base:
     """The first examples to train, the last training examples, a fifth as many, to validate, the first to test."""
     held = max(1, examples // 5)
-    if len(train[0]) < examples + held:
-        raise DataError("data", f"{len(train[0])} training examples are too few", f"have {examples + held} at least")
-    parts = {
-        "train": (train, slice(examples)),
-        "validation": (train, slice(-held, None)),
-        "test": (test, slice(held * 5)),
-    }
+    if len(train) < examples + held:
+        raise DataError("data", f"{len(train)} training examples are too few", f"have {examples + held} at least")
+    return _base({"train": train[:examples], "validation": train[-held:], "test": test[: held * 5]})
+
+
+def _base(parts: Mapping[str, Images]) -> Base:
     return Base(
-        {split: (source[0][rows] / np.float32(255)).astype(np.float32) for split, (source, rows) in parts.items()},
-        {split: source[1][rows].astype(np.int64) for split, (source, rows) in parts.items()},
+        {split: images.scaled() for split, images in parts.items()},
+        {split: images.labels for split, images in parts.items()},
     )
 
 

@@ -10,10 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from qcmap.errors import DataError
-from qcmap.nn.train.data._files import check_official, read_file
+from qcmap.nn.train.data._files import Files, check_official, read_file
 from qcmap.nn.train.data._images import Images
 
 FOLDER, ARCHIVE = "cifar-10-batches-bin", "cifar-10-binary.tar.gz"
+CIFAR10_FILES = Files(
+    (*(f"data_batch_{k}.bin" for k in range(1, 6)), "test_batch.bin"), False,
+    f"unpack the official {ARCHIVE} beside it, so that {{folder}} has {{names}}",
+)  # fmt: skip
 _RECORD = 1 + 3 * 32 * 32
 _ARCHIVE = (170052171, "c32a1d4ab5d03f1284b67883e8d87530")
 _BATCH = 10000 * _RECORD
@@ -34,15 +38,15 @@ def read_cifar10(folder: Path, *, official: bool = True) -> tuple[Images, Images
     DataError
         If a file is missing (the message says which to put where), truncated or no CIFAR-10 file.
     """
-    names = [*(f"data_batch_{k}.bin" for k in range(1, 6)), "test_batch.bin"]
     archive = folder / ARCHIVE
     if not (folder / FOLDER).exists() and archive.exists():
         if official:
             check_official(archive, *_ARCHIVE)
-        parts = [(f"{archive}: {name}", raw) for name, raw in _unpacked(archive, names)]
+        parts = [(f"{archive}: {name}", raw) for name, raw in _unpacked(archive)]
     else:
-        paths = [folder / FOLDER / name for name in names]
-        parts = [(str(path), read_file(path, f"unpack the official {ARCHIVE} in {folder}")) for path in paths]
+        CIFAR10_FILES.check(folder / FOLDER)
+        paths = [folder / FOLDER / name for name in CIFAR10_FILES.names]
+        parts = [(str(path), read_file(path)) for path in paths]
         if official:
             for path in paths:
                 check_official(path, _BATCH, None)
@@ -54,11 +58,11 @@ def read_cifar10(folder: Path, *, official: bool = True) -> tuple[Images, Images
     return train, test
 
 
-def _unpacked(archive: Path, names: list[str]) -> list[tuple[str, bytes]]:
+def _unpacked(archive: Path) -> list[tuple[str, bytes]]:
     try:
-        raw = io.BytesIO(read_file(archive, ""))
+        raw = io.BytesIO(read_file(archive))
         with tarfile.open(fileobj=raw) as files:
-            found = {name: files.extractfile(f"{FOLDER}/{name}") for name in names}
+            found = {name: files.extractfile(f"{FOLDER}/{name}") for name in CIFAR10_FILES.names}
             return [(name, stream.read()) for name, stream in found.items() if stream is not None]
     except (tarfile.TarError, KeyError, EOFError, zlib.error) as error:
         raise DataError(str(archive), f"it cannot be unpacked ({error})", "fetch it anew") from error

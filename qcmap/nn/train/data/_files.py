@@ -5,21 +5,41 @@ from __future__ import annotations
 import gzip
 import hashlib
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 
 from qcmap.errors import DataError
 
 
-def read_file(path: Path, put: str) -> bytes:
-    """The bytes of a file, unpacked if its name ends in ``.gz``.
+@dataclass(frozen=True)
+class Files:
+    """The official files of a data set.
 
-    Raises
-    ------
-    DataError
-        If it is not there (``put`` says which files to put where), or cannot be read or unpacked.
+    Attributes
+    ----------
+    names
+        What they are called.
+    packed
+        Whether each may have the ending ``.gz`` as well.
+    remedy
+        What to do if some are missing, with ``{names}`` and ``{folder}`` to fill in.
     """
-    if not path.exists():
-        raise DataError(str(path), "it is not there", put)
+
+    names: tuple[str, ...]
+    packed: bool
+    remedy: str
+
+    def check(self, folder: Path) -> None:
+        """Raise `DataError` unless all are in the folder, saying which to put where."""
+        endings = ("", ".gz") if self.packed else ("",)
+        missing = [name for name in self.names if not any((folder / f"{name}{ending}").exists() for ending in endings)]
+        if missing:
+            remedy = self.remedy.format(names=", ".join(missing), folder=folder)
+            raise DataError(str(folder / missing[0]), "it is not there", remedy)
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of a file, unpacked if its name ends in ``.gz``; raises `DataError` if that cannot be done."""
     try:
         raw = path.read_bytes()
         return gzip.decompress(raw) if path.suffix == ".gz" else raw

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from qcmap.errors import DataError
-from qcmap.nn.train.data._files import check_official, read_file
+from qcmap.nn.train.data._files import Files, check_official, read_file
 from qcmap.nn.train.data._images import Images
 
 _PACKED = {
@@ -17,6 +17,9 @@ _PACKED = {
     "t10k-labels-idx1-ubyte": (4542, "ec29112dd5afa0611ce80d1b7f02629c"),
 }
 """Sizes and MD5 hashes of the gzipped files."""
+MNIST_FILES = Files(
+    tuple(_PACKED), True, "put the official {names} of MNIST (or these with the ending .gz) into {folder}"
+)
 _UNPACKED = {
     "train-images-idx3-ubyte": 16 + 60000 * 784,
     "train-labels-idx1-ubyte": 8 + 60000,
@@ -41,6 +44,7 @@ def read_mnist(folder: Path, *, official: bool = True) -> tuple[Images, Images]:
     DataError
         If a file is missing (the message says which to put where), truncated or no MNIST file.
     """
+    MNIST_FILES.check(folder)
     train, test = (
         Images(
             _read(folder, f"{kind}-images-idx3-ubyte", 3, official=official)[..., None],
@@ -58,7 +62,7 @@ def _read(folder: Path, name: str, axes: int, *, official: bool) -> np.ndarray:
     path = folder / name
     if not path.exists():
         path = folder / f"{name}.gz"
-    raw = read_file(path, f"put the official {name}.gz of MNIST into {folder}")
+    raw = read_file(path)
     if official:
         check_official(path, *(_PACKED[name] if path.suffix == ".gz" else (_UNPACKED[name], None)))
     header = 4 + 4 * axes
