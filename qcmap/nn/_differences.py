@@ -48,14 +48,26 @@ def _expm1(t: Tensor) -> Tensor:
     """
     if not torch.compiler.is_compiling():
         return torch.expm1(t)
-    near = t / math.factorial(10)
+    near = t * (1 / math.factorial(10))
     for k in range(9, 0, -1):
         near = (near + 1 / math.factorial(k)) * t
     return torch.where(t.abs() < 0.5, near, torch.exp(t) - 1)
 
 
 def _sigmoid(y: float) -> Difference:
-    """s (1 - s) E / (1 + s E) with s = sigmoid(y) and E = exp(t) - 1; mirrored so that s <= 1/2 and 1 + s E >= 1/2."""
+    """Half of (1 - T^2) h / (1 + T h) with T = tanh(y/2), h = tanh(t/2), by the addition theorem, for small T.
+
+    Else s (1 - s) E / (1 + s E) with s = sigmoid(y) and E = exp(t) - 1; mirrored so that s <= 1/2 and 1 + s E >= 1/2.
+    """
+    middle = math.tanh(y / 2)
+    if abs(middle) <= 0.6:
+        height = (1 - middle**2) / 2
+
+        def apply(t: Tensor) -> Tensor:
+            step = torch.tanh(0.5 * t)
+            return height * step / (1 + middle * step)
+
+        return apply
     side = -1.0 if y > 0 else 1.0
     s = _logistic(-abs(y))
     peak = side * s * (1 - s)
@@ -69,9 +81,12 @@ def _tanh(y: float) -> Difference:
 
 
 def _softplus(y: float) -> Difference:
-    """Log(1 - s + s exp(t)) with s = sigmoid(y); beyond t = 80, where exp overflows, its slope is 1."""
+    """Log(1 - s + s exp(t)) with s = sigmoid(y); beyond t = 80, where exp overflows, t + log(s).
+
+    The limit is a choice of values: torch.compile's kernels for CPUs are twice as slow with a limit before exp.
+    """
     s = _logistic(y)
-    return lambda t: torch.log1p(s * _expm1(t.clamp(max=80))) + (t - 80).clamp(min=0)
+    return lambda t: torch.where(t > 80, t + math.log(s), torch.log1p(s * _expm1(t)))
 
 
 def _erf(y: float) -> Callable[[Tensor, Tensor], Tensor]:
@@ -118,6 +133,24 @@ def _gated(y: float, height: Callable[[Tensor], Tensor], step: Difference) -> Di
     return lambda t: t * height(y + t) + y * step(t)
 
 
+def _swish(y: float) -> Difference:
+    """As `_gated`, with both sigmoids from one exponential: s e^t / (1 + s E), and s (1 - s) E / (1 + s E) less s.
+
+    E = exp(t) - 1, and beyond t = 80, where exp overflows, the fractions are 1 and 1 - s. For s <= 0.8 the denominator
+    does not cancel.
+    """
+    s = _logistic(y)
+    if s > 0.8:
+        return _gated(y, torch.sigmoid, _sigmoid(y))
+    rest = y * (1 - s)
+
+    def apply(t: Tensor) -> Tensor:
+        step = _expm1(t)
+        return torch.where(t > 80, t + rest, s * (t * torch.exp(t) + rest * step) / (1 + s * step))
+
+    return apply
+
+
 def _gelu_tanh(y: float) -> Difference:
     """Phi(u) = u sigmoid(w) for w = 2 sqrt(2/pi) (u + 0.044715 u^3), whose difference is t times a quadratic."""
     scale, cubic = 2 * math.sqrt(2 / math.pi), 0.044715
@@ -144,7 +177,16 @@ def _clipped(y: float, lower: float, upper: float) -> Difference:
     """The difference of min(max(u, lower), upper): t itself inside."""
     below, above = lower - y, upper - y
     constant = min(max(0.0, below), above)
-    return lambda t: t.clamp(below, above) - constant
+
+    def apply(t: Tensor) -> Tensor:
+        # Choices, which torch.compile makes faster for CPUs than clamp.
+        if math.isfinite(below):
+            t = torch.where(t < below, below, t)
+        if math.isfinite(above):
+            t = torch.where(t > above, above, t)
+        return t - constant if constant else t
+
+    return apply
 
 
 def _two_slopes(y: float, left: float, right: float) -> Difference:
@@ -232,6 +274,6 @@ _TABLE: dict[str, Callable[..., Difference]] = {
     "softplus": _softplus,
     "softsign": _softsign,
     "square": lambda y: lambda t: t * (2 * y + t),
-    "swish": lambda y: _gated(y, torch.sigmoid, _sigmoid(y)),
+    "swish": _swish,
     "tanh": _tanh,
 }

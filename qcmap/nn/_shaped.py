@@ -14,6 +14,7 @@ from qcmap.activations import Activation
 from qcmap.activations import activation as activation_named
 from qcmap.errors import ArgumentError, DataError
 from qcmap.nn._differences import difference, has_difference
+from qcmap.nn._value_slopes import Constants, value_slope
 from qcmap.nn.functional import counterpart_of, resolve, torch_function
 
 if TYPE_CHECKING:
@@ -108,7 +109,17 @@ class ShapedActivation(PlainActivation):
         y = self.input_scale * (zero or 0.0) + self.input_shift
         known = has_difference(transform.activation, y)
         self._base = (self.activation_name, self.activation_parameters, y) if known else None
-        self._difference = difference(*self._base) if self._base else None
+        self._find_formulas()
+
+    def _find_formulas(self) -> None:
+        """The functions that do not pickle, from the plain data."""
+        self._difference = self._value_slope = None
+        if self._base is not None:
+            constants = Constants(
+                self.input_scale, self.input_shift, self.output_shift, self.output_scale, self.activation_parameters
+            )
+            self._difference = difference(*self._base)
+            self._value_slope = value_slope(self.activation_name, constants)
 
     def _evaluate(self, u: Tensor) -> Tensor:
         if u.dtype == torch.float64:
@@ -134,8 +145,20 @@ class ShapedActivation(PlainActivation):
         value = self.output_scale * self._difference(step)
         return value + self._offset if self._offset else value
 
-    def slope(self, u: Tensor, factor: Tensor) -> Tensor:
-        """``factor`` times the derivative gamma * alpha * phi'(alpha * u + beta)."""
+    def keeps_value(self, dtype: torch.dtype) -> bool:
+        """Whether derivatives are computed from the value instead of the input (qcmap.nn._value_slopes).
+
+        Not in half precision, to which values are rounded.
+        """
+        return self._value_slope is not None and dtype == torch.float32
+
+    def slope(self, kept: Tensor, factor: Tensor) -> Tensor:
+        """``factor`` times the derivative gamma * alpha * phi': from the value if `keeps_value`, else the input."""
+        if self._value_slope is not None and self.keeps_value(kept.dtype):
+            return self._value_slope(kept, factor)
+        return _widened(self._slope, kept, factor)
+
+    def _slope(self, u: Tensor, factor: Tensor) -> Tensor:
         times_slope = vjp(self._function, self.input_scale * u + self.input_shift)[1]
         return times_slope(self.output_scale * self.input_scale * factor)[0]
 
@@ -145,15 +168,16 @@ class ShapedActivation(PlainActivation):
         return ", ".join([super().extra_repr(), *(f"{name}={getattr(self, name):.6g}" for name in names)])
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in super().__getstate__().items() if key != "_difference"}
+        formulas = "_difference", "_value_slope"
+        return {key: value for key, value in super().__getstate__().items() if key not in formulas}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._difference = difference(*self._base) if self._base else None
+        self._find_formulas()
 
 
 class _Anchored(torch.autograd.Function):
-    """The anchored value with the derivative of the definition, which does not cancel; saves its input alone."""
+    """The anchored value with the derivative of the definition, which does not cancel; saves its input or its value."""
 
     generate_vmap_rule = True
 
@@ -164,13 +188,14 @@ class _Anchored(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ShapedActivation], output: Tensor) -> None:
         u, ctx.module = inputs
-        ctx.save_for_backward(u)
-        ctx.save_for_forward(u)
+        kept = output if ctx.module.keeps_value(u.dtype) else u
+        ctx.save_for_backward(kept)
+        ctx.save_for_forward(kept)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        (u,) = ctx.saved_tensors
-        return _widened(ctx.module.slope, u, gradients[0]), None
+        (kept,) = ctx.saved_tensors
+        return ctx.module.slope(kept, gradients[0]), None
 
 
 class _AnchoredEager(_Anchored):
@@ -178,8 +203,8 @@ class _AnchoredEager(_Anchored):
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
-        (u,) = ctx.saved_tensors
-        return _widened(ctx.module.slope, u, tangents[0])
+        (kept,) = ctx.saved_tensors
+        return ctx.module.slope(kept, tangents[0])
 
 
 def _widened(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:

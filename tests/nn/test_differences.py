@@ -156,9 +156,12 @@ def test_pickle_keeps_the_formula() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
-@pytest.mark.parametrize("name", ["softplus", "gelu", "selu", "mish"])
+@pytest.mark.parametrize("name", ["softplus", "gelu", "selu", "mish", "tanh", "sigmoid"])
 def test_derivatives_of_every_kind(name: str) -> None:
-    """Reverse, forward, batched and second derivatives in float32 against the catalogue's float64 ones."""
+    """Reverse, forward, batched and second derivatives in float32 against the catalogue's float64 ones.
+
+    Those of tanh and sigmoid are computed from the value.
+    """
     transform = shaped(name, 1.5)
     module = ShapedActivation(transform)
     u = torch.linspace(-2.03, 2, 40)
@@ -168,6 +171,34 @@ def test_derivatives_of_every_kind(name: str) -> None:
     torch.testing.assert_close(torch.func.jacfwd(module)(u).diagonal(), first, **close)
     torch.testing.assert_close(torch.func.vmap(torch.func.grad(module))(u), first, **close)
     torch.testing.assert_close(torch.func.hessian(lambda x: module(x).sum())(u).diagonal(), second, **close)
+
+
+@pytest.mark.parametrize("case", ["relu", "leaky_relu", "relu without a zero", "leaky_relu of slope -1"])
+def test_slopes_from_values_at_a_kink(case: str) -> None:
+    """The right side everywhere, but for arguments within 1e-5 of the kink."""
+    transform = {
+        "relu": shaped("relu", 1.5),
+        "leaky_relu": shaped("leaky_relu", 1.5),
+        "relu without a zero": Transform(activation("relu"), 0.7, 0.3, 0.9, 2.0),
+        "leaky_relu of slope -1": Transform(activation("leaky_relu", negative_slope=-1.0), 0.7, 0.3, -0.4, 2.0),
+    }[case]
+    module = ShapedActivation(transform)
+    kink = -transform.input_shift / transform.input_scale
+    random = torch.Generator().manual_seed(2)
+    steps = torch.cat([torch.logspace(-5, 1, 300), -torch.logspace(-5, 1, 300), torch.randn(5000, generator=random)])
+    u = (kink + steps.double()).float().requires_grad_()
+    (found,) = torch.autograd.grad(module(u).sum(), u)
+    exact = transform.derivative(u.detach().double().numpy())
+    np.testing.assert_allclose(found.double().numpy(), exact, rtol=1e-6)
+
+
+def test_a_layer_keeps_one_tensor_for_its_activation() -> None:
+    """Of tanh and relu the value, which the next layer keeps too; the input is free."""
+    for name, kept in (("tanh", "value"), ("relu", "value"), ("leaky_relu", "value"), ("softplus", "input")):
+        u = torch.randn(3, requires_grad=True)
+        value = ShapedActivation(shaped(name, 1.5))(u)
+        (tensor,) = value.grad_fn.saved_tensors
+        assert torch.equal(tensor, {"value": value, "input": u}[kept])
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
