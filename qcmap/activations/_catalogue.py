@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from qcmap.activations import _closed_forms as closed
 from qcmap.activations import _derivatives as d
 from qcmap.activations import _functions as f
+from qcmap.activations import _waves as waves
 from qcmap.activations._activation import Activation, Kink, TorchFunction
 from qcmap.errors import ActivationError
 
@@ -159,11 +160,11 @@ _FIXED: tuple[Activation, ...] = (
         torch=_functional("softsign"),
     ),
     Activation(
-        "sin", *f.SIN, pieces=(d.sine(0),), oscillates=True, parity="odd", expression="sin(u)", kernel=closed.sin,
+        "sin", *f.SIN, pieces=(d.sine(0),), oscillates=True, parity="odd", expression="sin(u)", kernel=waves.sin,
         torch=_torch("torch.sin"),
     ),
     Activation(
-        "cos", *f.COS, pieces=(d.sine(1),), oscillates=True, parity="even", expression="cos(u)", kernel=closed.cos,
+        "cos", *f.COS, pieces=(d.sine(1),), oscillates=True, parity="even", expression="cos(u)", kernel=waves.cos,
         torch=_torch("torch.cos"),
     ),
     Activation(

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qcmap.activations import CATALOGUE, activation
+from qcmap.numeric import LocalMaps, Transform
 from tests.oracles import MP, HermiteMap, formula_of, two_slopes_formula
+from tests.pairs import PairMap
 
 CLOSED = tuple(name for name in CATALOGUE if activation(name).kernel is not None)
 
@@ -83,3 +85,29 @@ def test_relu_near_one(gap):
     c = 1 - gap
     exact = (MP.sqrt(1 - MP.mpf(c) ** 2) + (MP.pi - MP.acos(c)) * c) / (2 * MP.pi)
     assert abs(kernel(activation("relu"), c, 1, 1) - exact) < 2e-16
+
+
+@pytest.mark.parametrize("name", ["sin", "cos"])
+@pytest.mark.parametrize("scale", [-0.4, 0.03])
+@pytest.mark.parametrize("q", [(1.0, 1.0), (1.0, 100.0)])
+def test_waves_with_all_constants(name, scale, q):
+    """Shifted waves by ball arithmetic; the offset cancels the mean, as in shaped layers."""
+    constants = (scale, -0.6, -math.cos(-0.6) if name == "cos" else -math.sin(-0.6), 1.7)
+    maps, oracle = LocalMaps(name, Transform(activation(name), *constants)), PairMap(name, *q, constants)
+    c = np.array([-1 + 1e-9, -0.6, 0.0, 0.8, 1 - 1e-12])
+    exact = [oracle.both(value) for value in c.tolist()]
+    for order, found in enumerate((maps.c(c, *q), maps.dc(c, *q))):
+        want = [float(pair[order]) for pair in exact]
+        worst = np.abs(found - want).max()
+        assert worst < 2e-14 * np.abs(want).max()
+        assert worst <= maps.error(*q, order) < 1e-12 * np.abs(want).max()
+
+
+@pytest.mark.parametrize("name", ["relu", "erf", "square", "leaky_relu"])
+def test_a_negative_scale_changes_nothing(name):
+    """As (u1, u2) and -(u1, u2) are alike."""
+    act, c = activation(name), np.linspace(-1, 1, 5)
+    one, other = (LocalMaps(act, Transform(act, scale, 0.0, 0.3, 1.2)) for scale in (0.7, -0.7))
+    np.testing.assert_array_equal(one.c(c, 2.0, 0.3), other.c(c, 2.0, 0.3))
+    mirrored = Transform(act, -0.7, 1e-9, 0.3, 1.2)
+    np.testing.assert_allclose(LocalMaps(act, mirrored).c(c, 2.0, 0.3), one.c(c, 2.0, 0.3), atol=1e-8)

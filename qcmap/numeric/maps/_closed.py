@@ -1,4 +1,4 @@
-"""Local maps in closed form: of the activations that have a kernel, and of their transforms without input shift."""
+"""Local maps in closed form: of the activations that have a kernel, and of their transforms."""
 
 from __future__ import annotations
 
@@ -13,32 +13,10 @@ Array = NDArray[np.float64]
 
 
 def closed_kernel(transform: Transform) -> Kernel | None:
-    """E[f(u1) f(u2)] of f(u) = gamma (phi(alpha u) + delta), if that of phi is known; else None.
-
-    It is gamma^2 (K + delta (m1 + m2) + delta^2), K and the means m of phi taken at alpha^2 q.
-    """
-    kernel, a = transform.activation.kernel, transform.input_scale
-    # A negative scale would swap the two sides of relu.
-    if kernel is None or transform.input_shift != 0 or (a < 0 and transform.activation.parity is None):
-        return None
-    delta, gain, sign = transform.output_shift, transform.output_scale**2, 1.0
-    if a < 0 and transform.activation.parity == "odd":
-        sign = -1.0
-    if (a, delta, gain) == (1.0, 0.0, 1.0):
-        return kernel
-
-    def value(c: Array, q1: Array, q2: Array) -> Array:
-        first, second = a * a * q1, a * a * q2
-        shifted = delta * (sign * (kernel.mean(first) + kernel.mean(second)) + delta) if delta else 0.0
-        return gain * (kernel(c, first, second) + shifted)
-
-    def slope(c: Array, q1: Array, q2: Array) -> Array:
-        return gain * kernel.slope(c, a * a * q1, a * a * q2)
-
-    def mean(q: Array) -> Array:
-        return transform.output_scale * (sign * kernel.mean(a * a * q) + delta)
-
-    return Kernel(value, slope, mean)
+    """E[f(u1) f(u2)] of f(u) = gamma (phi(alpha u + beta) + delta), if it is known; else None."""
+    kernel = transform.activation.kernel
+    moved = None if kernel is None else kernel.moved(transform.input_shift, transform.output_shift)
+    return None if moved is None else moved.scaled(transform.input_scale, transform.output_scale)
 
 
 def closed_map(transform: Transform, kernel: Kernel, c: Array, q1: Array, q2: Array, order: int) -> Array:
@@ -63,6 +41,18 @@ def closed_map(transform: Transform, kernel: Kernel, c: Array, q1: Array, q2: Ar
             )
         values = (kernel.slope if order else kernel)(c, q1, q2) / norm
     return values if order else np.where((c == 1) & (q1 == q2), 1.0, values)
+
+
+def closed_error(transform: Transform, kernel: Kernel, q1: float, q2: float, order: int) -> float:
+    """A bound from above on the absolute error of `closed_map` for every c: that of the kernel and that of the norm."""
+    first, second, c = np.array([q1]), np.array([q2]), np.array([-1.0, 1.0])
+    if scale_free(transform):
+        first = second = np.ones(1)
+    sizes = [kernel(np.ones(1), q, q) for q in (first, second)]
+    of_norm = sum(kernel.rounding(q, q, 0) / size for q, size in zip((first, second), sizes, strict=True)) / 2
+    largest = np.abs(closed_map(transform, kernel, c, np.full(2, q1), np.full(2, q2), order)).max()
+    norm = np.sqrt(sizes[0]) * np.sqrt(sizes[1])
+    return float((kernel.rounding(first, second, order) / norm + of_norm * largest)[0])
 
 
 def scale_free(transform: Transform) -> bool:

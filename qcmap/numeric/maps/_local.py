@@ -11,10 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from qcmap.activations import Activation, activation
 from qcmap.errors import ArgumentError
 from qcmap.numeric.maps._arguments import correlation, groups, integer, one, positive, rounded, together
-from qcmap.numeric.maps._closed import closed_kernel, closed_map, scale_free
+from qcmap.numeric.maps._closed import closed_error, closed_kernel, closed_map, scale_free
 from qcmap.numeric.maps._geometry import CMap
 from qcmap.numeric.maps._hermite import hermite_values
-from qcmap.numeric.maps._profile import ROUNDING
 from qcmap.numeric.maps._repeated import Powers
 from qcmap.numeric.maps._transform import Transform, refuse_jumps
 from qcmap.numeric.maps._values import MapValues
@@ -165,10 +164,7 @@ class LocalMaps(CMap):
         order = integer(order, least=0, most=_MOST_ORDER)
         pair = (float(rounded(np.array(one("q1", q1)))), float(rounded(np.array(one("q2", q2)))))
         if self._kernel is not None and order <= 1:
-            # Those of sin and cos have exponentials of q in them, whose arguments are rounded.
-            size = float(np.abs(self._map(np.array([-1.0, 1.0]), *pair, order)).max()) if order else 1.0
-            inner = self.transform.input_scale**2 * sum(pair) if self.transform.activation.oscillates else 0.0
-            return max(ROUNDING, 2.0**-52 * inner) * size
+            return closed_error(self.transform, self._kernel, *pair, order)
         return self._values.error(*pair, order)
 
     def _map(self, c: ArrayLike, q1: ArrayLike, q2: ArrayLike, order: int) -> Array:
