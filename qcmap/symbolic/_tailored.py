@@ -118,6 +118,8 @@ class MaximalCurvature:
         """The largest curvature in units of kappa: an exact number, or the Max of several expressions."""
         import sympy
 
+        if len(self.candidates) == 1:
+            return self.candidates[0].value
         maximum: Any = sympy.Max
         return maximum(*(candidate.value for candidate in self.candidates))
 

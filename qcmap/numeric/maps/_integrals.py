@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,13 @@ Integrand = Callable[[Array, Array, Array], Array]
 
 _REACHES = (10.0, 14.0, 20.0, 24.0, 28.0, 32.0, 37.0)
 _ROWS = 512
+
+
+@lru_cache(maxsize=len(_REACHES))
+def _probes(reach: float) -> tuple[Array, Array]:
+    """Points over the range, and the root of the density there."""
+    points = np.linspace(-reach, reach, 41)
+    return points, np.exp(-(points**2) / 4)
 
 
 class Integrals:
@@ -80,9 +88,8 @@ class Integrals:
         root = np.sqrt(q)
         with np.errstate(over="ignore", invalid="ignore"):
             for reach in _REACHES:
-                grid = root[:, None] * np.linspace(-reach, reach, 41)
-                root_density = np.exp(-(np.linspace(-reach, reach, 41) ** 2) / 4)
-                mass = (self.transform.derivative(grid, order) * root_density) ** 2
+                points, root_density = _probes(reach)
+                mass = (self.transform.derivative(root[:, None] * points, order) * root_density) ** 2
                 self.finite(mass.max(axis=1), q)
                 if (mass[:, [0, -1]].max(axis=1) <= 1e-20 * mass.max(axis=1)).all():
                     return reach

@@ -22,6 +22,9 @@ from qcmap.numeric.shaping._systems import DKS, Equations, System
 
 Array = NDArray[np.float64]
 
+_FEW, _EQUAL = 6, 1e-8
+"""So many starts are cheap; iterates as near as this, relatively, are one (solutions are at 1e-6)."""
+
 
 @dataclass(frozen=True)
 class Box:
@@ -147,8 +150,8 @@ def newton(
 ) -> tuple[Array, Array, Array, Equations]:
     """Newton's method in (log scale, shift) from every start at once, steps limited, until nothing moves.
 
-    A start that leaves the box by more than a factor of two, or becomes undefined, is dropped. Returns scale, shift and
-    sign of the others, with their equations.
+    A start that leaves the box by more than a factor of two, becomes undefined, or comes nearer to another one than two
+    solutions are told apart, is dropped. Returns scale, shift and sign of the others, with their equations.
     """
     logs, sign = np.log(scale), np.broadcast_to(sign, scale.shape)
     values = problem.at(scale, shift, sign)
@@ -165,12 +168,22 @@ def newton(
             scale = np.exp(logs)
             alive = np.isfinite(logs + shift) & box.holds(np.clip(scale, box.low, box.high), shift / 2)
             alive &= (scale > box.low / 2) & (scale < 2 * box.high)
+            if scale.size > _FEW:
+                alive &= ~_repeated(logs, shift, sign)
             logs, scale, shift, sign = logs[alive], scale[alive], shift[alive], sign[alive]
             values = problem.at(scale, shift, sign)
             moved = np.maximum(np.abs(step_log), np.abs(step_shift) / longest)[alive]
             if np.all(moved < 1e-8):
                 break
     return scale, shift, sign, values
+
+
+def _repeated(logs: Array, shift: Array, sign: Array) -> NDArray[np.bool_]:
+    """Which points are all but equal to an earlier one."""
+    alike = np.abs(logs[:, None] - logs) < _EQUAL
+    alike &= np.abs(shift[:, None] - shift) < _EQUAL * np.maximum(np.abs(shift), np.exp(logs))
+    alike &= sign[:, None] == sign
+    return np.tril(alike, -1).any(axis=1)
 
 
 def roots(act: Activation, psi: float, box: Box = STANDARD_BOX) -> list[Root]:
