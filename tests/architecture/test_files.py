@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import sympy as sp
 import yaml
-from hypothesis import given, reject, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import qcmap as qc
@@ -110,6 +110,21 @@ FLOATS = st.floats(1e-300, 1e300) | st.sampled_from((1e-5, 1e22, 5e-324, 0.1 + 0
 SYMBOLS = {"w": W, "v": V, "n": sp.Symbol("n", integer=True, positive=True), "λ_1": sp.Symbol("λ_1", real=True)}
 
 
+def settled(value):
+    """Whether an expression has real parts that sympy keeps when it puts them together anew.
+
+    It does not keep Abs(v)/v**4 as `sympy.together` leaves it, nor 2*(v + 1), which files write. Its floats may lie
+    beyond those of Python.
+    """
+    if value.is_number and not (value.is_real and value.is_finite):
+        return False
+    if value.is_Float and sp.Float(float(value)) != value:
+        return False
+    before_sum = value.is_Mul and len(value.args) == 2 and value.args[0].is_Number and value.args[1].is_Add
+    anew = value if before_sum or not value.args else value.func(*value.args)
+    return sp.srepr(anew) == sp.srepr(value) and all(map(settled, value.args))
+
+
 @st.composite
 def expressions(draw, depth=3):
     """A sympy expression of the grammar with at least one symbol."""
@@ -130,7 +145,7 @@ def expressions(draw, depth=3):
         return draw(st.sampled_from((sp.factor, sp.together)))(grow(depth - 1))
 
     value = grow(depth)
-    if not value.free_symbols or value.has(sp.I, sp.zoo, sp.oo, sp.nan, sp.re, sp.im):
+    if not value.free_symbols or value.has(sp.I, sp.zoo, sp.oo, sp.nan, sp.re, sp.im) or not settled(value):
         value = draw(st.sampled_from((W, sp.sqrt(1 - W**2), V / (2 * (V + 1)))))
     return value
 
@@ -337,13 +352,7 @@ class TestExpressions:
     @settings(max_examples=200)
     @given(value=expressions(4))
     def test_round_trip(self, value):
-        """What cannot be written so that it is read back the same, such as Abs(1/v), is refused, never changed."""
-        try:
-            text = write_expression(value, SYMBOLS)
-        except FormulaError as error:
-            if "read back as another" not in error.rule:
-                raise
-            reject()
+        text = write_expression(value, SYMBOLS)
         assert sp.srepr(read_expression(text, SYMBOLS)) == sp.srepr(value)
 
     @pytest.mark.parametrize(
