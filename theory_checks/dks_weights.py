@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -170,6 +171,12 @@ def gaussian_norms(subject: Sampler, effort: int) -> Outcome:
     return tally.outcome()
 
 
+@lru_cache(maxsize=3)
+def _gaussian_ratios(m: int, count: int) -> Array:
+    """q_out / q_in of Gaussian m x 8 matrices."""
+    return _ratios(gaussian(m, 8, count, m), np.ones(8))
+
+
 @checks(
     "dks-05",
     part="variance",
@@ -196,7 +203,7 @@ def variance(subject: Callable[[int], float], effort: int) -> Outcome:
     """Sample variances; with r = chi^2_m / m, E (r - 1)^4 = 12/m^2 + 48/m^3 and Var (r - 1)^2 = 8/m^2 + 48/m^3."""
     tally, count = Tally(), 10_000 * effort
     for m in (4, 16, 64):
-        ratios = _ratios(gaussian(m, 8, count, m), np.ones(8))
+        ratios = _gaussian_ratios(m, count)
         measured = float(np.mean((ratios - 1) ** 2))
         error = math.sqrt((48 / m**3 + 8 / m**2) / count)
         witness = f"m = {m}: the variance is {measured:.5f} +- {error:.5f}, not {subject(m):.5f}"
@@ -208,12 +215,17 @@ def _function(name: str) -> Callable[[Array], Array]:
     return local_maps(name).transform
 
 
+@lru_cache(maxsize=4)
+def _columns(sampler: Sampler, width: int, count: int) -> Array:
+    """The first two columns of square matrices, [count, width, 2], drawn once for all functions and correlations."""
+    return sampler(width, width, count, width)[:, :, :2].copy()
+
+
 def _errors(sampler: Sampler, name: str, c: float, width: int, count: int, kernel: float) -> Array:
-    """(1/m) phi(W z)^T phi(W z') less the kernel, for two inputs with q = 1 and cosine c."""
+    """(1/m) phi(W z)^T phi(W z') less the kernel, for two inputs with q = 1 and cosine c, the span of two axes."""
     phi = _function(name)
-    z = np.zeros((width, 2))
-    z[:2] = math.sqrt(width) * np.array([[1.0, c], [0.0, math.sqrt(1 - c * c)]])
-    u = sampler(width, width, count, width) @ z
+    z = math.sqrt(width) * np.array([[1.0, c], [0.0, math.sqrt(1 - c * c)]])
+    u = _columns(sampler, width, count) @ z
     return np.mean(phi(u[:, :, 0]) * phi(u[:, :, 1]), axis=1) - kernel
 
 
