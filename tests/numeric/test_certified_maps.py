@@ -1,5 +1,7 @@
 """Certified Q and C values against closed forms and mpmath."""
 
+from dataclasses import replace
+
 import pytest
 from flint import arb, ctx
 
@@ -15,6 +17,8 @@ from qcmap.numeric import (
     certified_q,
     certify,
 )  # fmt: skip
+from qcmap.numeric.proofs._ball_planes import correlated
+from qcmap.numeric.proofs._balls import ball_activation
 from tests.oracles import MP
 
 
@@ -75,6 +79,42 @@ def test_a_negative_scale_and_both_ends():
         assert abs(float(first) - float(qc.local_maps("softplus", plain).c(float(c)))) < 1e-12
 
 
+@pytest.mark.parametrize("gap", ["0.0005", "1e-7", "1e-12"])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_near_the_ends(gap, sign):
+    """Closed forms at correlations where the density of the pair is a ridge, at different q values."""
+    c = sign * (1 - MP.mpf(gap))
+    q1, q2 = MP.mpf("0.8"), MP.mpf("1.5")
+    norm = MP.sqrt(MP.asin(2 * q1 / (1 + 2 * q1)) * MP.asin(2 * q2 / (1 + 2 * q2)))
+    side = MP.sqrt((1 + 2 * q1) * (1 + 2 * q2))
+    text = MP.nstr(c, 20)
+    sine = 2 * c * MP.sqrt(q1 * q2) / side
+    assert near(certified_c("erf", text, "0.8", "1.5", digits=25), MP.asin(sine) / norm)
+    slope = 2 * MP.sqrt(q1 * q2) / side / MP.sqrt(1 - sine**2) / norm
+    assert near(certified_dc("erf", text, "0.8", "1.5", digits=25), slope)
+
+
+@pytest.mark.parametrize("name", ["tanh", "softplus", "swish", "gelu", "mish", "atan", "asinh", "bentid"])
+def test_smooth_ones_near_the_ends(name):
+    """Beside the numeric layer, and beside the other method where both work."""
+    transform = Transform(activation(name), 0.6, -0.3, 0.1, 1.2)
+    maps = qc.local_maps(name, transform)
+    for c in (1 - 1e-9, -1 + 1e-6):
+        ball = certified_c(name, c, "0.7", "1.1", transform, digits=18)
+        assert abs(float(ball) - float(maps.c(c, 0.7, 1.1))) < 2e-15
+
+
+def test_taylor_beside_rectangles():
+    act, line = ball_activation(activation("tanh")), (arb(1), arb("0.2"))
+    with ctx.workprec(53):
+        taylor = correlated(act, 1, arb("0.99"), line, line)
+        rectangles = correlated(replace(act, name="tanh by rectangles"), 1, arb("0.99"), line, line)
+        assert taylor.overlaps(rectangles)
+        assert taylor.rad() < 1e-13
+        assert rectangles.rad() < 1e-11
+        assert taylor.rad() < rectangles.rad() / 10
+
+
 def test_refusals():
     with pytest.raises(ArgumentError, match="q values"):
         certified_q("tanh", -1)
@@ -87,7 +127,7 @@ def test_refusals():
     with pytest.raises(ActivationError, match="infinite"):
         certified_curvature("relu")
     with pytest.raises(NumericalError, match="rectangles"):
-        certified_c("tanh", "0.9995")
+        certified_c("selu", "0.9995")
     with pytest.raises(ArgumentError, match="up to 1000000"):
         certified_dq("tanh", 1e7)
     with pytest.raises(ArgumentError, match="not a finite number"):

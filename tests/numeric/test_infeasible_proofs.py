@@ -12,9 +12,12 @@ from scipy.special import ndtr
 import qcmap as qc
 from qcmap.errors import ActivationError, ArgumentError, Infeasible, NumericalError
 from qcmap.numeric import InfeasibilityProof, certify_infeasible, solve, tat
+from qcmap.numeric.proofs._ball_series import SmoothActivation, smooth_activation
 from qcmap.numeric.proofs._cells import region
+from qcmap.numeric.proofs._count_moments import Cell
 from qcmap.numeric.proofs._log_slope import lowest_scale
 from qcmap.numeric.proofs._quadratic import Quadratic, negative_at_zeros
+from qcmap.numeric.proofs._tail_cells import LeftTail
 from qcmap.numeric.shaping._tat import solve_curvature
 from tests import oracles
 from tests.numeric.tailored_oracle import exact
@@ -145,6 +148,48 @@ def test_the_lemma_says_how_far_it_goes():
     assert lowest_scale(qc.activation("softplus"), 1.51) is None
     # C'(1) of selu does exceed 1.03 at small scales, so a bound there must be refused.
     assert lowest_scale(qc.activation("selu"), 1.03) is None
+
+
+class TestTails:
+    """Q'(1) > 1 where phi and phi'' fall together."""
+
+    @settings(max_examples=12, deadline=None)
+    @given(
+        name=st.sampled_from(["gelu", "gelu_tanh", "swish", "softplus"]),
+        scale=st.floats(0.02, 0.5), shift=st.floats(-6, -2.5),
+    )  # fmt: skip
+    def test_cells_that_are_excluded(self, name, scale, shift):
+        cell = Cell(0.98 * scale**2, 1.02 * scale**2, shift - 0.02, shift + 0.02)
+        if tail_of(name).excludes(cell):
+            dq, *_ = oracles.eliminated(FORMULAS[name], MP.mpf(scale), MP.mpf(shift))
+            assert dq > 1
+
+    @pytest.mark.parametrize(("name", "right"), [("gelu", -2.0), ("gelu_tanh", -2.0), ("swish", -3.3), ("softplus", 0)])
+    def test_how_far_it_goes(self, name, right):
+        """Up to where the second or third derivative is zero, for gelu u^2 (u^2 - 4) = 0."""
+        tail = tail_of(name)
+        assert right - 0.4 < tail.right <= right
+        assert tail.excludes(Cell(0.0, 0.01, -6.0, -4.5))
+        # Arguments to the right of it are not improbable here.
+        assert not tail.excludes(Cell(0.9, 1.0, -4.6, -4.5))
+        assert not tail.excludes(Cell(0.0, 0.01, 0.5, 0.6))
+
+    def test_there_may_be_none(self):
+        assert LeftTail.of(SmoothActivation(lambda u: u * u, 1.0, 2, 2), 6.0) is None
+
+    def test_gelu(self):
+        """A part of the box that took more cells than there are; the whole box takes 2,784."""
+        proof = certify_infeasible("gelu", psi=2.51, scale=(0.0, 0.2), shift=(-6.0, -3.0))
+        assert proof.proved
+        assert proof.cells < 400
+
+
+def tail_of(name):
+    phi = smooth_activation(qc.activation(name))
+    assert phi is not None
+    tail = LeftTail.of(phi, 6.0)
+    assert tail is not None
+    return tail
 
 
 class TestCells:

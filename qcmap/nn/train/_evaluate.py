@@ -14,7 +14,7 @@ from qcmap.nn.train._examples import Examples
 from qcmap.nn.train._losses import Loss
 from qcmap.nn.train._precision import Precision
 
-_BATCH = 1024
+_BATCH = 4096
 """Examples at once for those in memory; those from files are large, and have the batch of training."""
 
 

@@ -19,7 +19,9 @@ from flint import acb, arb, arb_mat, ctx
 
 from qcmap.errors import NumericalError
 from qcmap.numeric.proofs._ball_integrals import density, integrate, legendre, moments, pieces_in, tail, window
+from qcmap.numeric.proofs._ball_series import series_of
 from qcmap.numeric.proofs._balls import BallActivation, Jet
+from qcmap.numeric.proofs._near_line import near_line
 
 _ELLIPSES = (6.0, 4.0, 2.8, 2.0, 1.5)
 _SMALLEST_SINE = 0.005
@@ -49,12 +51,16 @@ def correlated(act: BallActivation, order: int, c: arb, first: Line, second: Lin
     Raises
     ------
     NumericalError
-        If c is not 1 or -1 and so near that s is below 0.005 or too many rectangles would be needed, or an integral is
-        not resolved.
+        If phi is not smooth and c so near to 1 or -1 that s is below 0.005 or too many rectangles would be needed, or
+        an integral is not resolved.
     """
     (a1, b1), (a2, b2) = first, second
     if c == 1 or c == -1:
         return _on_line(act, order, 1 if c > 0 else -1, first, second)
+    phi = series_of(act.name)
+    near = None if phi is None else near_line(phi, act.name, order, c, first, second)
+    if near is not None:
+        return near
     sine = (1 - c * c).sqrt()
     if not (sine.is_finite() and sine > _SMALLEST_SINE):
         raise NumericalError(

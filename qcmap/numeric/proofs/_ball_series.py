@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
-from flint import arb, arb_series
+from flint import acb_series, arb, arb_series
 
 from qcmap.activations import Activation
 from qcmap.numeric.proofs._balls import rational
 
-Series = Callable[[arb_series], arb_series]
+PowerSeries = TypeVar("PowerSeries", arb_series, acb_series)
+Series = Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
 class SmoothActivation:
-    """phi as a map of series, and K max(1, abs(u))^p as a bound on the strip abs(Im u) <= ``strip``."""
+    """phi as a map of real or complex series, and K max(1, abs(u))^p as a bound on the strip abs(Im u) <= ``strip``."""
 
     series: Series
     strip: float
@@ -27,26 +29,30 @@ class SmoothActivation:
     power: int
 
 
-def _logistic(u: arb_series) -> arb_series:
+def _logistic(u: PowerSeries) -> PowerSeries:
+    # Where u < 0 the small exponential is the one that balls of some width leave small.
+    if u[0].real < 0:
+        e = u.exp()
+        return e / (1 + e)
     return 1 / (1 + (-u).exp())
 
 
-def _tanh(u: arb_series) -> arb_series:
+def _tanh(u: PowerSeries) -> PowerSeries:
     return 2 * _logistic(2 * u) - 1
 
 
-def _gelu_tanh(u: arb_series) -> arb_series:
+def _gelu_tanh(u: PowerSeries) -> PowerSeries:
     return u * _logistic(2 * (2 / arb.pi()).sqrt() * (u + rational("0.044715") * u * u * u))
 
 
-def _mish(u: arb_series) -> arb_series:
+def _mish(u: PowerSeries) -> PowerSeries:
     e = u.exp()
     return u * (1 - 2 / ((1 + e) * (1 + e) + 1))
 
 
-def _asinh(u: arb_series) -> arb_series:
+def _asinh(u: PowerSeries) -> PowerSeries:
     # asinh is odd, and sqrt(1 + u^2) + u has no cancellation where u > 0.
-    if u[0] < 0:
+    if u[0].real < 0:
         return -_asinh(-u)
     return ((1 + u * u).sqrt() + u).log()
 
@@ -66,6 +72,11 @@ _SMOOTH: dict[str, SmoothActivation] = {
     "cos": SmoothActivation(lambda u: u.cos(), 1.0, 2, 0),
     "mish": SmoothActivation(_mish, 1.5, 3, 1),
 }
+
+
+def series_of(name: str) -> SmoothActivation | None:
+    """That of the catalogue's activation of this name; None if it has none."""
+    return _SMOOTH.get(name)
 
 
 def smooth_activation(act: Activation) -> SmoothActivation | None:

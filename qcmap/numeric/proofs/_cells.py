@@ -16,6 +16,7 @@ from qcmap.numeric.proofs._balls import BallActivation, ball_activation
 from qcmap.numeric.proofs._count_moments import Cell, Taylor
 from qcmap.numeric.proofs._count_smooth import SmoothCells
 from qcmap.numeric.proofs._quadratic import negative_at_zeros, no_common_zero
+from qcmap.numeric.proofs._tail_cells import LeftTail
 
 _COARSE_PRECISION = 60
 _COARSE, _FINE = 6, 9
@@ -51,7 +52,8 @@ class Region:
         smooth, (low, high), (left, right) = smooth_activation(self.act), self.scale, self.shift
         farthest = max(abs(left), abs(right))
         at_zero = SmoothCells(smooth, min(high, self.cut) + 0.01, farthest + 0.01) if smooth else None
-        search = Search(ball_activation(self.act), psi, at_zero, self.cut, most_cells, below)
+        tail = LeftTail.of(smooth, -left) if smooth and left < 0 else None
+        search = Search(ball_activation(self.act), psi, at_zero, tail, self.cut, most_cells, below)
         search.run(_squares(low, high, self.cut), (0.0, farthest) if self.mirrored else (left, right))
         return search
 
@@ -91,9 +93,17 @@ class Search:
     """The cells of one box. ``below`` proves C'(1) < psi wherever Q'(1) = 1, which no cell with a solution survives."""
 
     def __init__(
-        self, act: BallActivation, psi: arb, smooth: SmoothCells | None, cut: float, most_cells: int, below: bool
+        self,
+        act: BallActivation,
+        psi: arb,
+        smooth: SmoothCells | None,
+        tail: LeftTail | None,
+        cut: float,
+        most_cells: int,
+        below: bool,
     ) -> None:
         self.act, self.psi, self.smooth, self.most, self.most_cells = act, psi, smooth, cut * cut, most_cells
+        self.tail = tail
         self.below, self.excludes = below, negative_at_zeros if below else no_common_zero
         self.roots: list[Root] = []
         self.seen = 0
@@ -123,6 +133,8 @@ class Search:
 
     def _parts(self, cell: Cell) -> list[Cell]:
         """What remains to be decided of a cell."""
+        if self.tail is not None and self.tail.excludes(cell):
+            return []
         small = self.smooth is not None and cell.high <= self.most
         if small:
             assert self.smooth is not None

@@ -64,9 +64,9 @@ def certified_c(
     ArgumentError
         Also if c leaves [-1, 1].
     NumericalError
-        Also if c is near to 1 or -1 without being it: the Gaussian density of the pair is then a narrow ridge. Beyond
-        about abs(c) = 0.998 for 30 digits the rectangles would be too many, and where sqrt(1 - c^2) < 0.005 nothing is
-        tried.
+        Also for activations with kinks if c is near to 1 or -1 without being it: the Gaussian density of the pair is
+        then a narrow ridge. Beyond about abs(c) = 0.998 for 30 digits the rectangles would be too many, and where
+        sqrt(1 - c^2) < 0.005 nothing is tried. Smooth ones have Taylor's formula there.
     """
     return _enclosed(act, transform, digits, lambda layer: layer.c(_correlation(c), q1, q2, 0), relative=False)
 
