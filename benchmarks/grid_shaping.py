@@ -1,16 +1,16 @@
 """Every catalogue activation on chains and residual networks, by DKS and TAT: solved to 1e-12, or infeasible.
 
-    python benchmarks/grid_shaping.py [--prove]
+    python benchmarks/grid_shaping.py [--prove] [names]
 
 All conditions of every solution are checked with mpmath at 32 digits. With ``--prove`` every target out of reach is
 proved to be (some ten minutes more), or the line says why it is not. The constants depend on an architecture only
-through psi, kappa or (leaky relu) the negative slope, so each distinct one is solved once.
+through psi, kappa or (leaky relu) the negative slope, so each distinct one is solved once. Without names, all are.
 """
 
 import math
 import sys
-from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -59,11 +59,11 @@ def worst(name: str, solution: Solution) -> float:
     return max(abs(float(found[key] - MP.mpf(target))) for key, target in solution.targets.items())
 
 
-def report(title: str, rows: dict[str, list[tuple[str, float | Infeasible]]]) -> None:
-    """One line an activation: how many were solved, the largest residual, and what was infeasible."""
+def report(title: str, rows: Iterable[tuple[str, list[tuple[str, float | Infeasible]]]]) -> None:
+    """One line an activation, once it is known: how many were solved, the largest residual, what is infeasible."""
     print(f"\n{title}")
     total: Counter[str] = Counter()
-    for name, results in rows.items():
+    for name, results in rows:
         solved = [value for _, value in results if isinstance(value, float)]
         refused = [(where, value) for where, value in results if isinstance(value, Infeasible)]
         total.update(solved=len(solved), infeasible=len(refused), above=sum(value > 1e-12 for value in solved))
@@ -96,47 +96,46 @@ def prove(error: Infeasible) -> InfeasibilityProof | None:
     return proof
 
 
-def by_dks(names: Iterable[str]) -> dict[str, list[tuple[str, float | Infeasible]]]:
+def by_dks(names: Iterable[str]) -> Iterator[tuple[str, list[tuple[str, float | Infeasible]]]]:
     """All activations at every psi that a network and a zeta give."""
     targets = {
         f"{label}, zeta = {zeta:g}": qc.maximal_slope(arch).inverse(zeta)
         for label, arch in networks("tanh").items()
         for zeta in ZETAS
     }
-    return {name: _each(name, targets, lambda psi, name=name: solve(qc.activation(name), psi)) for name in names}
+    for name in names:
+        yield name, _each(name, targets, lambda psi, name=name: solve(qc.activation(name), psi))
 
 
-def by_curvature(names: Iterable[str]) -> dict[str, list[tuple[str, float | Infeasible]]]:
+def by_curvature(names: Iterable[str]) -> Iterator[tuple[str, list[tuple[str, float | Infeasible]]]]:
     """Smooth activations at every kappa that a network and a tau give."""
     targets = {
         f"{label}, tau = {tau:g}": qc.maximal_curvature(arch).inverse(tau)
         for label, arch in networks("tanh").items()
         for tau in TAUS
     }
-    return {
-        name: _each(name, targets, lambda kappa, name=name: solve_curvature(qc.activation(name), kappa))
-        for name in names
-    }
-
-
-def by_c0(names: Iterable[str]) -> dict[str, list[tuple[str, float | Infeasible]]]:
-    """Functions that are linear on either side of zero, at every eta; the bound by mpmath for chains."""
-    rows: dict[str, list[tuple[str, float | Infeasible]]] = defaultdict(list)
     for name in names:
+        yield name, _each(name, targets, lambda kappa, name=name: solve_curvature(qc.activation(name), kappa))
+
+
+def by_c0(names: Iterable[str]) -> Iterator[tuple[str, list[tuple[str, float | Infeasible]]]]:
+    """Functions that are linear on either side of zero, at every eta; the bound by mpmath for chains."""
+    for name in names:
+        found: list[tuple[str, float | Infeasible]] = []
         for label, arch in networks(name).items():
             for eta in ETAS:
                 try:
                     solution = tat(arch, eta=eta).solutions[name]
                 except Infeasible as error:
-                    rows[name].append((f"{label}, eta = {eta:g}", error))
+                    found.append((f"{label}, eta = {eta:g}", error))
                     if "--prove" in sys.argv:
                         prove(error)
                     continue
                 value = worst(name, solution)
                 if label.startswith("chain"):
                     value = max(value, abs(float(_c0(solution, int(label.split()[1])) - MP.mpf(eta))))
-                rows[name].append((f"{label}, eta = {eta:g}", value))
-    return dict(rows)
+                found.append((f"{label}, eta = {eta:g}", value))
+        yield name, found
 
 
 def _c0(solution: Solution, depth: int):
@@ -164,7 +163,7 @@ def _each(name, targets, function) -> list[tuple[str, float | Infeasible]]:
 
 
 if __name__ == "__main__":
-    smooth = [name for name in CATALOGUE if name not in LINEAR]
-    report("Deep Kernel Shaping", by_dks(CATALOGUE))
-    report("Tailored activations, curvature", by_curvature(smooth))
-    report("Tailored activations, C(0)", by_c0(LINEAR))
+    chosen = [name for name in sys.argv[1:] if not name.startswith("--")] or list(CATALOGUE)
+    report("Deep Kernel Shaping", by_dks(chosen))
+    report("Tailored activations, curvature", by_curvature(name for name in chosen if name not in LINEAR))
+    report("Tailored activations, C(0)", by_c0(name for name in chosen if name in LINEAR))
