@@ -14,7 +14,7 @@ from qcmap.nn.train._examples import Examples
 from qcmap.nn.train._losses import Loss
 from qcmap.nn.train._precision import Precision
 
-_BATCH = 4096
+_BATCH = 1024
 """Examples at once for those in memory; those from files are large, and have the batch of training."""
 
 
