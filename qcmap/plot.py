@@ -5,14 +5,16 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qcmap._atomic import write_whole
 from qcmap.errors import MissingExtra
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
     from qcmap.gated import Solution
     from qcmap.nn import History
@@ -76,3 +78,18 @@ def variables(axes: Axes, solution: Solution) -> None:
         lines[0].set_label(label)
     axes.set(xlabel="time / tau", ylabel="singular value")
     axes.legend(fontsize="small")
+
+
+def path_kernel(axes: Sequence[Axes], kernel: NDArray[np.float64], labels: NDArray[Any] | None = None) -> None:
+    """The cosines of path features, examples in the order of their labels, and the spectrum of the kernel."""
+    import numpy as np
+
+    order = np.arange(len(kernel)) if labels is None else np.argsort(labels, kind="stable")
+    length = np.sqrt(np.maximum(kernel.diagonal(), 0))
+    length[length == 0] = 1
+    image = axes[0].imshow((kernel / length[:, None] / length)[np.ix_(order, order)], vmin=-1, vmax=1, cmap="RdBu_r")
+    axes[0].figure.colorbar(image, ax=axes[0], shrink=0.8)
+    axes[0].set(title="cosine of path features", xlabel="example" + (", by label" if labels is not None else ""))
+    values = np.linalg.eigvalsh(kernel)
+    axes[1].plot(np.cumsum(values) / values.sum())
+    axes[1].set(title="spectrum", xlabel="eigenvalue", ylabel="cumulative sum / trace", ylim=(0, 1.02))

@@ -22,3 +22,6 @@ def no_model():
 
 def broken():
     raise RuntimeError("no such folder")
+
+
+relu_digits = nn.Sequential(nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 10))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Settings:
     """A row of table 2; beta and epsilon of soft-ReLU networks."""
 
-    row: Row = field(default_factory=lambda: Row(network="vconv", width=6, hidden=32, seeds=3))
+    row: Row = field(default_factory=lambda: Row(seeds=3))
     betas: tuple[float, ...] = (1, 2, 4, 8, 16)
     epsilons: tuple[float, ...] = (0.1, 0.4)
     data: str | None = None
@@ -109,7 +109,7 @@ def run(settings: Settings, cells: Cells) -> Result:
 class GatesOnlySettings:
     """A row of table 2, and the steepness of gates. A printed infinite beta lets no gradient through."""
 
-    row: Row = field(default_factory=lambda: Row(network="vconv", width=6, hidden=32, seeds=3))
+    row: Row = field(default_factory=lambda: Row(seeds=3))
     beta: float = 4.0
     data: str | None = None
 
@@ -152,7 +152,7 @@ def run_gates_only(settings: GatesOnlySettings, cells: Cells) -> Result:
     return Result({"test": test.tolist(), "before": before.tolist(), "train": train.tolist()}, findings, draw)
 
 
-_TINY = Row(network="vconv", width=2, hidden=4, train=60, validation=30, seeds=2, training=Training(epochs=1))
+_TINY = Row(width=8, depth=3, train=60, validation=30, seeds=2, training=Training(epochs=1))
 _CIFAR = Row("cifar", "vconv", width=64, train=41_000, training=Training("adam", (3e-4,), epochs=60))
 TABLE4 = Experiment(
     "exp7",

@@ -135,7 +135,7 @@ SGD = Training("sgd", (0.1, 0.01, 0.001), epochs=100)
 ADAM = Training("adam", (3e-4,), epochs=100)
 _TINY = Settings(width=8, depth=3, hidden=8, train=60, validation=30, seeds=2, training=Training(epochs=2))
 _SMALL = Settings()
-_CONVOLUTIONS = Settings(width=8, hidden=32, seeds=3)
+_CONVOLUTIONS = Settings(width=6, hidden=24, train=400, training=Training("adam", (3e-3,), epochs=20), seeds=3)
 _MNIST = Settings("mnist", width=128, train=50_000, training=ADAM)
 _CIFAR = Settings("cifar", width=64, train=41_000, training=ADAM)
 
