@@ -145,8 +145,7 @@ def _statistics(network: GatedNetwork) -> tuple[dict[tuple[Hashable, int, int], 
         blocks, triples = _triples(network, targets=targets)
         for k, a, b in np.unique(triples, axis=0).tolist():
             found[(targets, k), a, b] = blocks.value.values[k]
-    layers = sorted({*_layers(network, outputs=True), *_layers(network, outputs=False)})
-    return found, [layer for layer in layers if any(layer in key[1:] for key in found)]
+    return found, sorted({layer for _, *ends in found for layer in ends})
 
 
 def _groups(statistics: Mapping[tuple[Hashable, int, int], Array]) -> dict[int, Hashable]:

@@ -241,7 +241,10 @@ def _numeric(reduced: Reduced) -> Quotient:
 
 
 def _flow(numeric: Quotient, values: Array) -> Array:
-    return np.stack([np.broadcast_to(rate, values.shape[1:]) for rate in numeric.flow(list(values))])
+    rates = np.empty_like(values)
+    for k, rate in enumerate(numeric.flow(list(values))):
+        rates[k] = rate
+    return rates
 
 
 def _losses(reduced: Reduced, numeric: Quotient, values: Array) -> Array:
