@@ -13,11 +13,12 @@ from qcmap._lazy import lazy
 
 if TYPE_CHECKING:
     from qcmap.architecture.gated._call import call
+    from qcmap.architecture.gated._context import Context
     from qcmap.architecture.gated._examples import contextual, multimodal, skips, tree, xor
     from qcmap.architecture.gated._files import load, save
     from qcmap.architecture.gated._network import GatedNetwork
     from qcmap.architecture.gated._routing import routing, sharing
-    from qcmap.architecture.gated._task import Context, GatedTask
+    from qcmap.architecture.gated._task import GatedTask
     from qcmap.numeric.gated._coupled import Coupled, coupled
     from qcmap.numeric.gated._decouple import Decoupled, decouple
     from qcmap.numeric.gated._full import FullFlow, Trajectory, random_weights
@@ -33,11 +34,12 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "architecture.gated._call": ("call",),
+    "architecture.gated._context": ("Context",),
     "architecture.gated._examples": ("contextual", "multimodal", "skips", "tree", "xor"),
     "architecture.gated._files": ("load", "save"),
     "architecture.gated._network": ("GatedNetwork",),
     "architecture.gated._routing": ("routing", "sharing"),
-    "architecture.gated._task": ("Context", "GatedTask"),
+    "architecture.gated._task": ("GatedTask",),
     "numeric.gated._coupled": ("Coupled", "coupled"),
     "numeric.gated._decouple": ("Decoupled", "decouple"),
     "numeric.gated._full": ("FullFlow", "Trajectory", "random_weights"),

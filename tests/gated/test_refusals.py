@@ -226,6 +226,9 @@ def test_a_mode_without_targets_may_have_no_inputs():
         ({("x", "x"): np.nan}, {("y", "x"): 1.0}, "nan"),
         ({("x", "x"): [[1.0], [2, 3]]}, {("y", "x"): 1.0}, "no matrix of numbers"),
         ({("x", "x"): "D"}, {("y", "x"): 1.0}, "is 'D'"),
+        ({("x", "x"): 1.0}, {("y", "x"): [[1.0]]}, "matrices beside numbers"),
+        ({("x", "x"): [[1e200]]}, {}, "above 1e"),
+        ({"x": [[1.0]]}, {}, "'x' is no pair"),
     ],
 )
 def test_moments_of_no_data_are_refused(xx: Any, yx: Any, message: str) -> None:
@@ -237,3 +240,38 @@ def test_moments_of_no_data_are_refused(xx: Any, yx: Any, message: str) -> None:
 def test_gates_of_contexts_are_numbers(value: Any) -> None:
     with pytest.raises(DataError, match=r"^context 'c': the gate g is"):
         qc.gated.GatedTask.of([qc.gated.Context("c", {"g": value}, {("x", "x"): 1}, {})], ["x"], ["y"])
+
+
+@pytest.mark.parametrize(
+    ("contexts", "name"),
+    [
+        (3, "contexts"),
+        (["a"], r"contexts\[0\]"),
+        ([qc.gated.Context(ANYTHING)], r"contexts\[0\]\.name"),
+        ([qc.gated.Context("c", ANYTHING)], r"contexts\[0\]\.gates"),
+    ],
+    ids=["none", "text", "name", "gates"],
+)
+def test_contexts_are_a_list_of_contexts(contexts: Any, name: str) -> None:
+    with pytest.raises(ArgumentError, match=f"^{name}: its type must be"):
+        qc.gated.GatedTask.of(contexts, ["x"], ["y"])
+
+
+@pytest.mark.parametrize(
+    ("x", "message"), [([["a"]], "not real numbers"), ([[1j]], "not real numbers"), ([[1e60]], "above 1e")]
+)
+def test_data_are_real_numbers_that_can_be_squared(x: Any, message: str) -> None:
+    with pytest.raises(DataError, match=f"^context 'c': the data of x are {message}"):
+        qc.gated.Context.from_data("c", {}, {"x": x}, {"y": [[1.0]]})
+    with pytest.raises(ArgumentError, match=r"^data: they are "):
+        routing(2, 1, data=(x, [[1.0]]))
+
+
+def test_rest_is_found_after_a_long_plateau_and_from_rest_itself():
+    """Ten layers from 0.3 learn after some 10,000 tau; an explicit solver must not go on to a million."""
+    reduced = reduce(routing(3, 1, hidden_layers=9)).substitute(S=2, D=1)
+    found = qc.gated.equilibrium(reduced, 0.3)
+    again = qc.gated.equilibrium(reduced, found.values)
+    for rest in (found, again):
+        assert rest.values.prod() == pytest.approx(2, rel=1e-8)
+        assert rest.stable.all()

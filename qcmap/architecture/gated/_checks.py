@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qcmap.errors import ArgumentError
 
@@ -27,6 +28,15 @@ def checked_number(name: str, value: Any) -> float:
     if not math.isfinite(number):
         raise ArgumentError(name, f"it must be a finite number, not {value!r}", "give one")
     return number
+
+
+def real_array(value: Any) -> NDArray[np.float64] | None:
+    """The value as an array of floats; None if it does not hold real numbers."""
+    try:
+        array = np.asarray(value)
+        return None if np.iscomplexobj(array) else array.astype(np.float64)
+    except (TypeError, ValueError):
+        return None
 
 
 def check_flag(name: str, value: object) -> None:

@@ -8,9 +8,10 @@ import numpy as np
 
 from qcmap.architecture import Builder
 from qcmap.architecture.gated._checks import check_count, check_flag
+from qcmap.architecture.gated._context import Context
 from qcmap.architecture.gated._network import GatedNetwork
 from qcmap.architecture.gated._routing import _moments
-from qcmap.architecture.gated._task import Context, GatedTask
+from qcmap.architecture.gated._task import GatedTask
 
 XOR_INPUTS = np.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
 

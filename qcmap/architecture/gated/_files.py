@@ -13,9 +13,10 @@ from qcmap.architecture._files import architecture_of, read_file, write_file
 from qcmap.architecture._schema import KINDS, TEXT, Reading, Writing, read_value, write_value
 from qcmap.architecture._tree import Item
 from qcmap.architecture.gated._checks import check_kind
+from qcmap.architecture.gated._context import Context
 from qcmap.architecture.gated._network import GatedNetwork
 from qcmap.architecture.gated._tables import Blocks, Coded
-from qcmap.architecture.gated._task import Context, GatedTask
+from qcmap.architecture.gated._task import GatedTask
 from qcmap.errors import QCMapError
 
 _NUMBER = KINDS["Weight"]

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from qcmap.architecture import Architecture, Builder
-from qcmap.architecture.gated._checks import check_count, check_flag
+from qcmap.architecture.gated._checks import check_count, check_flag, real_array
+from qcmap.architecture.gated._context import LARGEST
 from qcmap.architecture.gated._network import GatedNetwork
 from qcmap.architecture.gated._tables import Blocks, Coded, Integers
 from qcmap.architecture.gated._task import GatedTask, Gating
@@ -55,7 +56,8 @@ def routing(
     check_count("width", width)
     check_flag("trained", trained)
     S, D, yy, channels = _moments(data)
-    b = Builder(f"routing:M={M},K={K}")
+    options = f",hidden_layers={hidden_layers}" * (hidden_layers != 2) + ",trained=false" * (not trained)
+    b = Builder(f"routing:M={M},K={K}{options}")
     entries = []
     for i in range(M):
         x = b.input(f"x{i}", channels[0])
@@ -187,12 +189,16 @@ def _moments(data: tuple[Any, Any] | None) -> tuple[Any, Any, Any, tuple[int | N
 
         return sympy.Symbol("S", positive=True), sympy.Symbol("D", positive=True), None, (None, None)
     try:
-        x, y = (np.asarray(array, dtype=float) for array in data)
+        x, y = map(real_array, data)
     except (TypeError, ValueError):
-        raise ArgumentError("data", "they are not two arrays of numbers", "give (X, Y), [channels, examples]") from None
+        x = y = None
+    if x is None or y is None:
+        raise ArgumentError("data", "they are not two arrays of numbers", "give (X, Y), [channels, examples]")
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or not x.shape[1]:
         raise ArgumentError("data", f"shapes {x.shape} and {y.shape} do not match", "give [channels, examples] twice")
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise ArgumentError("data", "they have a NaN or infinity", "clean the data first")
+    if max(np.abs(x).max(initial=0.0), np.abs(y).max(initial=0.0)) > LARGEST:
+        raise ArgumentError("data", f"they are above {LARGEST:g}", "give another unit")
     n = x.shape[1]
     return y @ x.T / n, x @ x.T / n, float((y**2).sum() / n), (x.shape[0], y.shape[0])

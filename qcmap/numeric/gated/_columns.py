@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qcmap.architecture.gated._cells import Cells, Lanes
+from qcmap.architecture.gated._context import RANK
 from qcmap.architecture.gated._network import GatedNetwork
-from qcmap.architecture.gated._task import RANK
 from qcmap.errors import ArgumentError, DataError
 
 Array: TypeAlias = NDArray[np.float64]

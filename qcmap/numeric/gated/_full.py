@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qcmap.architecture.gated._cells import Term
-from qcmap.architecture.gated._checks import check_count, check_kind, checked_number
+from qcmap.architecture.gated._checks import check_count, check_kind, checked_number, real_array
 from qcmap.architecture.gated._network import GatedNetwork
 from qcmap.errors import ArgumentError, NumericalError
 from qcmap.numeric.gated._columns import Columns
@@ -253,10 +253,9 @@ def checked_weights(network: GatedNetwork, weights: Weights) -> dict[str, Array]
 
 def checked_matrix(edge: str, value: object) -> Array:
     """A weight as an array; raises `ArgumentError` naming the edge unless it is a matrix of finite numbers."""
-    try:
-        matrix = np.asarray(value, dtype=float)
-    except (TypeError, ValueError):
-        raise ArgumentError(edge, "its weights are not numbers", "give a matrix") from None
+    matrix = real_array(value)
+    if matrix is None:
+        raise ArgumentError(edge, "its weights are not numbers", "give a matrix")
     if matrix.ndim != 2:
         raise ArgumentError(edge, f"its weights have the shape {matrix.shape}", "give a matrix")
     if not np.isfinite(matrix).all():

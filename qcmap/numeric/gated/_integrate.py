@@ -19,9 +19,11 @@ _LEAST_RTOL = 1e-13
 
 def integrated(
     name: str, flow: Callable[[Array], Array], start: Array, times: Array, *, rtol: float, atol: float,
-    dense: bool = False,
+    dense: bool = False, until: Callable[[Array], float] | None = None,
 ) -> Any:  # fmt: skip
     """The solution of dx/dt = flow(x), x [variables], at the times, as `scipy.integrate.solve_ivp` gives it.
+
+    It ends early where ``until`` falls to zero.
 
     Raises
     ------
@@ -40,11 +42,21 @@ def integrated(
         check_overflow(name, "the flow at the start", flow(start))
         found = solve_ivp(
             lambda _, x: flow(x), (0.0, float(times[-1])), start, method="DOP853", t_eval=times, rtol=rtol, atol=atol,
-            dense_output=dense,
+            dense_output=dense, events=None if until is None else _terminal(until),
         )  # fmt: skip
     if not found.success:
         raise NumericalError(name, found.message, "give a shorter time, or a smaller start or smaller moments")
     return found
+
+
+def _terminal(until: Callable[[Array], float]) -> Callable[[float, Array], float]:
+    """An event of scipy's, at which the integration ends."""
+
+    def event(_: float, x: Array) -> float:
+        return until(x)
+
+    vars(event).update(terminal=True, direction=-1)
+    return event
 
 
 def check_overflow(name: str, what: str, array: Array) -> None:

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qcmap.architecture import Affine, Gate, Input, Node, Scale, Sum
-from qcmap.architecture.gated._checks import check_kind
+from qcmap.architecture.gated._checks import check_kind, real_array
+from qcmap.architecture.gated._context import Context
 from qcmap.architecture.gated._network import GatedNetwork
-from qcmap.architecture.gated._task import Context, GatedTask
+from qcmap.architecture.gated._task import GatedTask
 from qcmap.errors import ArgumentError, DataError
 from qcmap.numeric.gated._full import FullFlow, Weights, checked_matrix, checked_weights
 from qcmap.numeric.gated._integrate import check_overflow
@@ -88,10 +89,9 @@ def number(weight: Any) -> float:
 
 
 def _finite(name: str, value: Any) -> Array:
-    try:
-        array = np.asarray(value, dtype=float)
-    except (TypeError, ValueError):
-        raise DataError(name, "its array does not hold numbers", "give [channels, examples]") from None
+    array = real_array(value)
+    if array is None:
+        raise DataError(name, "its array does not hold numbers", "give [channels, examples]")
     if not np.isfinite(array).all():
         raise DataError(name, "its array has a NaN or infinity", "clean the data first")
     return array

@@ -135,9 +135,7 @@ def solve(
         rtol=rtol, atol=atol, dense=True,
     )  # fmt: skip
     values = found.y.T.reshape(len(grid), *shape)
-    drift = _drift(reduced, values)
-    if drift > 1e-7:
-        raise NumericalError("solve", f"a first integral drifts by {drift:.1e}", "give a smaller rtol")
+    drift = _checked_drift("solve", reduced, values)
     return Solution(reduced, grid, values, _losses(reduced, numeric, values), drift, found.sol)
 
 
@@ -191,21 +189,35 @@ def equilibrium(reduced: Reduced, start: Start, *, longest: float = 1e6) -> Equi
 
     Raises
     ------
+    ArgumentError
+        As `solve`.
     NumericalError
-        If the rates are not below 1e-9 of the largest seen by the time ``longest``.
+        If the rates are not below 1e-9 of the largest seen by the time ``longest``, or as `solve`.
     """
-    numeric, now, span = _numeric(reduced), scalars(reduced, start), 10.0
+    begin, numeric = scalars(reduced, start), _numeric(reduced)
+
+    def flow(flat: Array) -> Array:
+        return _flow(numeric, flat.reshape(begin.shape)).ravel()
+
     with np.errstate(over="ignore", invalid="ignore"):
-        largest = float(np.abs(_flow(numeric, now)).max())
-    elapsed = 0.0
-    while elapsed < longest:
-        now = solve(reduced, now, [0.0, span]).values[-1]
-        rate = float(np.abs(_flow(numeric, now)).max())
-        largest, elapsed, span = max(largest, rate), elapsed + span, 2 * span
-        if rate <= 1e-9 * largest:
-            break
-    else:
-        raise NumericalError("equilibrium", f"the flow is not at rest after {longest:g}", "give a longer time")
+        # A start at rest has no rates to compare with: so the Jacobian times the values counts as well.
+        rates, beside = flow(begin.ravel()), flow(0.999 * begin.ravel())
+        largest = float(np.maximum(np.abs(rates), 1000 * np.abs(rates - beside)).max())
+
+    def restless(flat: Array) -> float:
+        nonlocal largest
+        rate = float(np.abs(flow(flat)).max())
+        largest = max(largest, rate)
+        return rate - 1e-9 * largest
+
+    now = begin
+    if restless(begin.ravel()) > 0:
+        times = checked_times([0.0, checked_number("longest", longest)])
+        found = integrated("equilibrium", flow, begin.ravel(), times, rtol=1e-11, atol=1e-13, until=restless)
+        if not len(found.y_events[0]):
+            raise NumericalError("equilibrium", f"the flow is not at rest after {longest:g}", "give a longer time")
+        now = found.y_events[0][-1].reshape(begin.shape)
+    _checked_drift("equilibrium", reduced, np.stack([begin, now]))
     jacobian = _jacobian(numeric, now)
     eigenvalues = np.linalg.eigvals(jacobian.transpose(2, 0, 1))
     rates = np.sort(np.asarray(eigenvalues.real, dtype=np.float64), axis=1)[:, ::-1]
@@ -253,12 +265,15 @@ def _losses(reduced: Reduced, numeric: Quotient, values: Array) -> Array:
     return np.array([start + float(np.sum(numeric.loss(list(row)))) for row in values])
 
 
-def _drift(reduced: Reduced, values: Array) -> float:
+def _checked_drift(name: str, reduced: Reduced, values: Array) -> float:
+    """The largest change of a first integral along [times, classes, modes]; raises `NumericalError` above 1e-7."""
     worst = 0.0
     for row in reduced.integral_rows:
         terms = np.array(row)[:, None] * values**2
         now, size = terms.sum(axis=1), np.abs(terms).max()
         worst = max(worst, float(np.abs(now - now[0]).max() / max(size, 1e-300)))
+    if worst > 1e-7:
+        raise NumericalError(name, f"a first integral drifts by {worst:.1e}", "give a smaller rtol or start")
     return worst
 
 
