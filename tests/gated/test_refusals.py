@@ -70,6 +70,7 @@ OVERFLOWS = {
     "integrals": lambda: USERS["integrals"](HUGE),
     "flow": lambda: USERS["flow"](HUGE),
     "reduced flow": lambda: qc.gated.solve(reduce(PARTS), 1e200, [0, 1]),
+    "equilibrium": lambda: qc.gated.equilibrium(reduce(PARTS), 1e200),
     "coupled flow": lambda: qc.gated.coupled(NETWORK).solve(1e200, [0, 1]),
     "respond": lambda: respond(NETWORK, HUGE, {"x0": np.eye(4)}, {"from0": 1e200}),
     "similarity": lambda: similarity([1e200 * np.eye(2)]),

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from qcmap.architecture.gated._checks import check_kind, checked_number
 from qcmap.errors import ArgumentError, NumericalError
-from qcmap.numeric.gated._integrate import check_descent, checked_times, integrated
+from qcmap.numeric.gated._integrate import check_descent, check_overflow, checked_times, integrated
 from qcmap.numeric.gated._reduce import scalars
 from qcmap.symbolic.gated._quotient import Error, Quotient
 from qcmap.symbolic.gated._reduced import Reduced
@@ -203,6 +203,7 @@ def equilibrium(reduced: Reduced, start: Start, *, longest: float = 1e6) -> Equi
         # A start at rest has no rates to compare with: so the Jacobian times the values counts as well.
         rates, beside = flow(begin.ravel()), flow(0.999 * begin.ravel())
         largest = float(np.maximum(np.abs(rates), 1000 * np.abs(rates - beside)).max())
+    check_overflow("equilibrium", "the flow at the start", rates)
 
     def restless(flat: Array) -> float:
         nonlocal largest
