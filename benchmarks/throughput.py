@@ -24,6 +24,11 @@ def mlp() -> nn.Module:
     return MLP(65, 64, 50, 10, "tanh", qc.dks(qc.zoo.mlp(50, activation="tanh"), 1.5))
 
 
+def middle() -> nn.Module:
+    """Ten layers of 256."""
+    return MLP(65, 256, 10, 10, "tanh")
+
+
 def shallow() -> nn.Module:
     """Three layers of 64: the loop's own work weighs most here."""
     return MLP(65, 64, 3, 10, "tanh")
@@ -59,6 +64,7 @@ def by_engine(model: nn.Module, data: tuple[torch.Tensor, torch.Tensor], epochs:
 CASES = {
     "3 layers, batches of 64": (shallow, digits, 64, 3),
     "3 layers, batches of 32": (shallow, digits, 32, 3),
+    "10 layers of 256, batches of 64": (middle, digits, 64, 1),
     "50 layers, batches of 64": (mlp, digits, 64, 1),
 }
 
@@ -70,7 +76,7 @@ def main() -> None:
         examples = data()
         by_hand(build(), examples, 1, batch), by_engine(build(), examples, 1, batch)
         ratios = []
-        for _ in range(5):
+        for _ in range(9):
             a, b = by_hand(build(), examples, epochs, batch), by_engine(build(), examples, epochs, batch)
             c, d = by_engine(build(), examples, epochs, batch), by_hand(build(), examples, epochs, batch)
             ratios.append((a + d) / (b + c))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -100,6 +101,6 @@ class Parts:
             )  # fmt: skip
         else:
             self.model.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
+            self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))  # torch may keep what it is given
         self.precision.scaler.load_state_dict(state["scaler"])
         self.rates = list(state["rates"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 import time
@@ -170,7 +171,10 @@ class Trainer:
         return Result(self.status, self.step, epochs, steps)
 
     def state(self) -> dict[str, Any]:
-        """All that the run needs to go on, as plain data and tensors."""
+        """All that the run needs to go on, as plain data and tensors: a copy, which further steps do not change."""
+        return copy.deepcopy(self._live_state())
+
+    def _live_state(self) -> dict[str, Any]:
         self._count(self._watch.flush())
         return {
             "configuration": self._configuration,
@@ -182,7 +186,7 @@ class Trainer:
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state` gave; the records are those the caller has."""
+        """Go on from what `state` gave, here or in a run with the same settings; the records stay as they are."""
         self.parts.load(dict(state))
         self.step, self.status, self.sums = state["step"], state["status"], list(state["sums"])
 
@@ -318,7 +322,7 @@ class Trainer:
     def _save(self) -> None:
         """Write a checkpoint, if there is a folder; the records it counts on come first."""
         if self.folder is not None:
-            state = self.state()
+            state = self._live_state()
             if self.world.leads:
                 self.records.keep()
                 write_checkpoint(self.folder / CHECKPOINT, state)

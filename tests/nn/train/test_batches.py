@@ -39,7 +39,8 @@ def test_processes_and_parts_share_a_batch():
             own[-1] += some if counts else []
             if last:
                 own.append([])
-    assert [sorted(k for own in parts for k in own) for parts in zip(*(own[:-1] for own in steps), strict=True)] == whole
+    together = zip(*(own[:-1] for own in steps), strict=True)
+    assert [sorted(k for own in parts for k in own) for parts in together] == whole
     assert [[last for _, _, last in share] for share in shares] == [[False, True] * 2 + [True]] * 3
 
 

@@ -76,6 +76,34 @@ def test_lines_after_the_checkpoint_and_torn_ones_are_taken_back(tmp_path):
     assert [row["step"] for row in result.steps] == list(range(2, 28, 2))
 
 
+def test_records_that_a_checkpoint_counts_on_must_be_there(tmp_path):
+    Trainer(net(), splits(), settings(), output=tmp_path).train(9)
+    (tmp_path / "records.jsonl").write_text('{"kind": "step", "step": 2}\n')
+    with pytest.raises(DataError, match=r"records.jsonl: it has 1 lines, but the checkpoint was made after 5"):
+        Trainer(net(), splits(), settings(), output=tmp_path, resume=True)
+    (tmp_path / "records.jsonl").write_text("what\n" * 9)
+    with pytest.raises(DataError, match=r"records.jsonl: it cannot be read"):
+        Trainer(net(), splits(), settings(), output=tmp_path, resume=True)
+
+
+def test_a_state_is_a_copy_that_another_run_takes_over():
+    """What schedules by population do: the worker that was copied goes on without being changed by its copy."""
+    alone, first, second = (Trainer(net(seed=k), splits(), settings()) for k in (0, 0, 1))
+    first.train(5)
+    state = first.state()
+    first.train(7)
+    second.load(state)
+    second.learning_rate = 0.5
+    second.train(9)
+    second.load(state)
+    assert (second.step, second.learning_rate) == (5, 0.05)
+    for trainer in (alone, first, second):
+        trainer.train()
+    weights = [trainer.model.state_dict() for trainer in (alone, first, second)]
+    assert same(weights[0], weights[1])
+    assert same(weights[0], weights[2])
+
+
 def test_resuming_what_has_not_begun_or_has_ended(tmp_path):
     first = Trainer(net(), splits(), settings(), output=tmp_path, resume=True).train()
     again = Trainer(net(), splits(), settings(), output=tmp_path, resume=True).train()
