@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -58,8 +59,7 @@ class Plan:
         return torch.rand(count, draws, generator=source)
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """A part of a step's batch on this process.
 
     Attributes
@@ -105,8 +105,7 @@ def parts_of(
             yield _finished(*ahead.popleft())
 
 
-@dataclass(frozen=True)
-class _Request:
+class _Request(NamedTuple):
     """A `Part` before its examples are read."""
 
     indices: Tensor

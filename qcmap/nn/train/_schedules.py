@@ -41,8 +41,8 @@ def check_schedule(schedule: Choice) -> None:
 
 def rate_factor(schedule: Choice, step: int, steps: int) -> float:
     """The factor of the learning rate for a step, counted from 0, of a run of so many steps."""
-    options = dict(schedule.options)
-    warmup = options.pop("warmup", 0)
+    warmup = schedule.options.get("warmup", 0)
     if step < warmup:
         return (step + 1) / warmup
+    options = {name: value for name, value in schedule.options.items() if name != "warmup"}
     return SCHEDULES[schedule.name]((step - warmup) / max(1, steps - warmup), **options)
