@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 import qcmap as qc
-from models import MLP
+import qcmap.nn as qnn
+from models import MLP, resnet_v2
 
 torch.set_num_threads(1)
 
@@ -61,3 +62,34 @@ def test_training_step_of_an_mlp(benchmark, name, compiled):
         plain, shaped = (torch.compile(model, fullgraph=True) for model in (plain, shaped))
     benchmark.extra_info["shaped / plain"] = ratio(step(plain, x), step(shaped, x), 15)
     benchmark.pedantic(step(shaped, x), rounds=5, warmup_rounds=1)
+
+
+def resnet18(name: str) -> tuple[nn.Module, nn.Module, torch.Tensor]:
+    """The modified ResNet-V2 with 18 layers, stem for small images, 16 images of 3x32x32."""
+    x = torch.randn(16, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    weight = 0.05**0.5
+    plain = resnet_v2(18, activation=name, stem="cifar", norm=None, residual_weight=weight)
+    return plain, qnn.shape(plain, x, residual_weight=weight), x
+
+
+@pytest.mark.parametrize("name", ["softplus", "relu"])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_training_step_of_a_resnet18(benchmark, name):
+    """Reach: 1.05 times the unshaped network, both compiled."""
+    plain, shaped, x = resnet18(name)
+    torch.compiler.reset()
+    plain, shaped = (torch.compile(model, fullgraph=True) for model in (plain, shaped))
+    benchmark.extra_info["shaped / plain"] = ratio(step(plain, x), step(shaped, x), 9)
+    benchmark.pedantic(step(shaped, x), rounds=3, warmup_rounds=1)
+
+
+def test_shaping_a_resnet152(benchmark):
+    """Reach: 10 s, tracing included; CPU seconds are in the extra information."""
+    model, x = resnet_v2(152, activation="softplus", norm="batch"), torch.zeros(1, 3, 224, 224)
+    spent = []
+
+    def run() -> None:
+        spent.append(seconds(lambda: qnn.shape(model, x, batch_norm="remove", residual_weight=0.05**0.5)))
+
+    benchmark.pedantic(run, rounds=3)
+    benchmark.extra_info["CPU seconds"] = min(spent)

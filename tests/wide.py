@@ -6,7 +6,7 @@ spatial axis. Formulas are arrays over the locations.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -81,10 +81,14 @@ def _windows(extent, op):
 
 
 def _affine(op, x, width, rng, shared):
-    if op.groups > 1 and op.groups == x.shape[0]:
-        signs = rng.choice([-1.0, 1.0], op.groups)
+    if op.groups > 1 and op.groups == op.channels:
+        # Depthwise: a sign for each channel, however many stand for one.
+        signs = rng.choice([-1.0, 1.0], x.shape[0])
         centre = [start + (op.kernel[0] - 1) // 2 for start in _windows(x.shape[1], op)] if op.kernel else slice(None)
         return signs[:, None, None] * x[:, centre]
+    if op.groups > 1:
+        one = replace(op, channels=op.channels // op.groups, groups=1)
+        return np.concatenate([_affine(one, part, width, rng, shared) for part in np.split(x, op.groups)])
     k, extent = x.shape[:2]
     rows = width * (op.channels or 1)
     size = op.kernel[0] if op.kernel else 1

@@ -496,6 +496,31 @@ def test_variances_in_maps_against_the_formulas_and_wide_networks():
         assert np.abs(found.score(formula[name])).max() < 4.5, name
 
 
+def normed_and_grouped():
+    """A group norm, RMSNorm and a layer norm, a depthwise filter and a layer of two groups, on a row of locations."""
+    b = Builder()
+    h = b.affine(b.input("x", 1, locations=(3,)), 16, bias_variance=0.3)
+    h = b.layer_norm(b.affine(b.activation(h, "softplus"), 16, weight_variance=1.7), groups=2, name="group norm")
+    h = b.activation(b.affine(h, 16), "softplus")
+    h = b.layer_norm(h, centre=False, name="rms norm")
+    h = b.affine(b.affine(h, 16), 16, kernel=(3,), groups=16, name="depthwise")
+    h = b.affine(b.activation(h, "relu"), 16, kernel=(3,), groups=2, bias_variance=0.2, name="two groups")
+    return b.build([b.layer_norm(b.activation(h, "softplus"), name="layer norm")])
+
+
+def test_norms_and_groups_against_the_formulas_and_wide_networks():
+    """As above. Locations have other c values and equal q values, as group norms ask for."""
+    arch, c = normed_and_grouped(), (0.4, -0.2, 0.8)
+    inputs = {"x": {"c": c, "q1": 1.0, "q2": 1.0}}
+    formula = predicted(arch, inputs)
+    for at, value in enumerate(c):
+        for name, found in network_maps(arch).propagate(value, 1.0, 1.0).items():
+            q1, q2, _, cosine = formula[name][:, at]
+            np.testing.assert_allclose([found.q1, found.q2, found.c], [q1, q2, cosine], rtol=1e-9, atol=1e-12)
+    for name, found in measured(arch, inputs, 40, 16, seed=5).items():
+        assert np.abs(found.score(formula[name])).max() < 4.5, name
+
+
 @given(
     arch=architectures(
         independent=True, activations=("relu", "erf", "sin"), unary=("affine", "activation", "scale", "mean_pool"),

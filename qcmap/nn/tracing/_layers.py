@@ -84,6 +84,19 @@ def _linear(t: Translator, call: Call) -> Feature:
     return Feature(call.node, draft, layout, ())
 
 
+def _matrix_product(t: Translator, call: Call) -> Feature:
+    """Refused: of two feature maps, or a layer whose weights are not where those of layers are."""
+    if len(call.features) > 1:
+        raise t.error(
+            call, "a product of feature maps has no Q and C maps (DKS, section 21.1) [no-multiplication]",
+            "take it out; for a layer use nn.Linear or F.linear",
+        )  # fmt: skip
+    raise t.error(
+        call, "it multiplies a feature map by a matrix of the model: a linear layer, but weights are looked for in"
+        " layers, as [out, in]", "write nn.Linear, or F.linear(x, weight) with a parameter of that shape",
+    )  # fmt: skip
+
+
 def weight_of(t: Translator, call: Call, weight: Any) -> Constant:
     """The weights of an affine layer; refused unless they are a parameter as it stands."""
     if isinstance(weight, Feature):
@@ -196,6 +209,7 @@ def _batch_norm(t: Translator, call: Call) -> Feature:
 RULES: dict[str, Rule] = {
     "conv": _conv,
     "linear": _linear,
+    **dict.fromkeys(("matmul", "einsum", "addmm", "baddbmm", "addbmm", "inner", "tensordot"), _matrix_product),
     "embedding": _embedding,
     "layer_norm": _layer_norm,
     "rms_norm": _rms_norm,

@@ -17,7 +17,7 @@ _CHOOSING = "which entries it takes depends on their values"
 _TAKE_OUT = "take it out, or trace the parts of the model around it"
 
 _ROWS: dict[str, tuple[str, str]] = {
-    **dict.fromkeys(("matmul", "einsum", "baddbmm", "bilinear", "addcmul", "inner", "outer", "dot", "tensordot"), (
+    **dict.fromkeys(("bilinear", "addcmul", "outer", "dot"), (
         _PRODUCT, "take it out; for a layer use nn.Linear or F.linear",
     )),
     **dict.fromkeys(("scaled_dot_product_attention", "multi_head_attention", "multi_head_attention_forward"), (
@@ -38,7 +38,8 @@ _ROWS: dict[str, tuple[str, str]] = {
         _CHOOSING, "use activations and pooling layers",
     )),
     "interpolate": (
-        "it makes more or fewer locations of a map, as copies or mixtures; the graph has no op for it yet",
+        "it makes more or fewer locations of a map, as copies or mixtures, for which the graph has no op; where they"
+        " meet another map, as in a U-net, the two stand for different locations of the input (DKS, section 5.5)",
         "trace the parts of the model before and after it",
     ),
     **dict.fromkeys(("grid_sample", "lp_pool", "fractional_max_pool", "local_response_norm"), (

@@ -1,7 +1,5 @@
 """Equivalent parameters of graphs, on small networks written in numpy: both sides of each affinity are computed."""
 
-import contextlib
-
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -113,13 +111,25 @@ def both(arch, shaping, random):
     return found, shaped, plain
 
 
-@settings(max_examples=60)
-@given(graphs(), st.integers(0, 99))
-def test_every_map_stands_for_its_counterpart(arch, seed):
-    random = np.random.default_rng(seed)
-    with contextlib.suppress(ArchitectureError):  # streams that two activations read with different constants
-        found, shaped, plain = both(arch, Constants(arch, random), random)
-        check(arch, found, shaped, plain)
+def test_every_map_stands_for_its_counterpart():
+    """Refused are streams that two activations read with different constants: few graphs with two kinds, if any."""
+    refused = []
+
+    @settings(max_examples=60)
+    @given(graphs(), st.integers(0, 99))
+    def every_map(arch, seed):
+        random = np.random.default_rng(seed)
+        try:
+            found, shaped, plain = both(arch, Constants(arch, random), random)
+        except ArchitectureError:
+            refused.append(arch)
+            assert {node.op.name for node in arch.nodes if isinstance(node.op, Nonlinear)} == {"swish", "tanh"}
+        else:
+            refused.append(None)
+            check(arch, found, shaped, plain)
+
+    every_map()
+    assert sum(arch is not None for arch in refused) < len(refused) / 10
 
 
 def check(arch, found, shaped, plain):

@@ -96,6 +96,12 @@ REFUSED = {
     "softmax": (lambda self, h: h.softmax(1), "no-multiplication"),
     "attention": (lambda self, h: F.scaled_dot_product_attention(h, h, h), "attention"),
     "product of matrices": (lambda self, h: h @ h, "no-multiplication"),
+    "matrix of the model": (
+        lambda self, h: h @ self.first.weight[:, 0, 0, 0].diag(),
+        "matrix of the model: a linear layer",
+    ),
+    "einsum with a matrix": (lambda self, h: torch.einsum("nchw,ca->nahw", h, torch.ones(8, 8)), "F.linear"),
+    "einsum of maps": (lambda self, h: torch.einsum("nchw,nchv->ncwv", h, h), "no-multiplication"),
     "a part": (lambda self, h: h[:, :, ::2], "part of a feature map"),
     "halves": (lambda self, h: torch.cat(h.chunk(2, 1)[::-1], 1), "part of a feature map"),
     "instance norm": (lambda self, h: F.instance_norm(h), "single channels"),
