@@ -197,7 +197,8 @@ def equilibrium(reduced: Reduced, start: Start, *, longest: float = 1e6) -> Equi
     begin, numeric = scalars(reduced, start), _numeric(reduced)
 
     def flow(flat: Array) -> Array:
-        return _flow(numeric, flat.reshape(begin.shape)).ravel()
+        with np.errstate(over="ignore", invalid="ignore"):
+            return _flow(numeric, flat.reshape(begin.shape)).ravel()
 
     with np.errstate(over="ignore", invalid="ignore"):
         # A start at rest has no rates to compare with: so the Jacobian times the values counts as well.
