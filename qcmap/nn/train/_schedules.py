@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Mapping
 
 from qcmap.errors import ArgumentError
@@ -24,19 +25,35 @@ def _step(done: float, *, at: tuple[float, ...] = (0.5, 0.75), factor: float = 0
     return factor ** sum(done >= fraction for fraction in at)
 
 
-SCHEDULES: Mapping[str, Callable[..., float]] = {"constant": _constant, "cosine": _cosine, "step": _step}
+def _pieces(done: float, *, at: tuple[float, ...] = (), factors: tuple[float, ...] = (1.0,)) -> float:
+    """The first of ``factors``, and the next one from each of the given fractions of the run on."""
+    if len(factors) != len(at) + 1:
+        rule = f"{len(factors)} factors do not fit {len(at)} changes"
+        raise ArgumentError("schedule.factors", rule, "give one more factor than fractions")
+    if list(at) != sorted(at):
+        raise ArgumentError("schedule.at", f"{at} are not in order", "give rising fractions of the run")
+    return factors[bisect_right(at, done)]
+
+
+SCHEDULES: Mapping[str, Callable[..., float]] = {
+    "constant": _constant,
+    "cosine": _cosine,
+    "step": _step,
+    "pieces": _pieces,
+}
 """By name: from the fraction of the run that is done, in [0, 1), to the factor. All take ``warmup`` as well: so many
 steps rise linearly to 1 first, and the fraction counts from there."""
 
 
 def check_schedule(schedule: Choice) -> None:
-    """Raise `ArgumentError` for options that the schedule does not have, or of another type."""
+    """Raise `ArgumentError` for options that the schedule does not have, of another type, or that do not fit."""
     options = dict(schedule.options)
     warmup = options.pop("warmup", 0)
     check_value("schedule.warmup", warmup, int)
     if warmup < 0:
         raise ArgumentError("schedule.warmup", f"it is a number of steps, not {warmup}", "give 0 or more")
     check_options("schedule", SCHEDULES[schedule.name], options.items())
+    SCHEDULES[schedule.name](0.0, **options)
 
 
 def rate_factor(schedule: Choice, step: int, steps: int) -> float:

@@ -36,7 +36,8 @@ class Settings:
         A row of ``OPTIMIZERS``: sgd, adam, adamw, rmsprop, kfac, shampoo, soap; its options are those of the class that
         the row names, with ``learning_rate`` for ``lr``.
     schedule
-        A row of ``SCHEDULES``: constant, cosine, step; ``warmup`` is a number of steps with a linearly rising rate.
+        A row of ``SCHEDULES``: constant, cosine, step, pieces; ``warmup`` is a number of steps with a linearly rising
+        rate.
     loss
         A row of ``LOSSES``: cross_entropy, squared_error.
     clip_norm
