@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -69,15 +69,24 @@ def run(
         building the model raises.
     """
     with process_group() as own:
-        device = own or _device(settings.device)
-        dtype = getattr(torch, settings.dtype)
-        data = load_data(settings.data).cast(dtype)
-        model = build_model(settings.model, data, settings.seed).to(dtype)
-        trainer = Trainer(
-            model, data, settings, output=output, resume=resume, each_epoch=each_epoch, each_step=each_step,
-            device=device,
-        )  # fmt: skip
+        trainer = trainer_for(
+            settings, device=own, output=output, resume=resume, each_epoch=each_epoch, each_step=each_step
+        )
         return trainer.train(progress=progress)
+
+
+def trainer_for(settings: RunSettings, *, device: torch.device | None = None, **options: Any) -> Trainer:
+    """The run of a configuration before its first step: data loaded, model built; ``options`` are those of `Trainer`.
+
+    Raises
+    ------
+    QCMapError
+        As `run`.
+    """
+    dtype = getattr(torch, settings.dtype)
+    data = load_data(settings.data).cast(dtype)
+    model = build_model(settings.model, data, settings.seed).to(dtype)
+    return Trainer(model, data, settings, device=device or _device(settings.device), **options)
 
 
 def _device(name: str | None) -> torch.device:
