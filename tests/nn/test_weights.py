@@ -248,3 +248,9 @@ def test_seed_dtype_and_generator(make: Any) -> None:
 def test_refusals(make: Any, shape: tuple[int, ...], options: dict[str, Any], message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
         make(shape, **options)
+
+
+def test_signs_are_balanced_and_of_one_size():
+    layer = initialize(nn.Linear(100, 400), "sign", seed=3)
+    assert torch.equal(layer.weight.abs(), torch.full((400, 100), 0.1))
+    assert abs(layer.weight.sign().mean().item()) < 6 / 200  # six standard errors
