@@ -1,6 +1,7 @@
 """A schedule of the learning rate found by a population, beside the best constant rate of a grid.
 
 python -m examples.population                      FIRE PBT, 18 workers in one process: a minute on one core
+python -m examples.population --plain --workers 12 plain PBT
 python -m examples.population --parallel           a process for each worker on Ray Tune: pip install 'qcmap[tune]'
 """
 
@@ -37,9 +38,12 @@ def settings(steps: int) -> RunSettings:
     )
 
 
-def population(steps: int, workers: int, seed: int = 0) -> PopulationSettings:
-    """FIRE PBT, the paper's scaled down; chosen by the loss on validation examples."""
-    return scaled(steps, workers, rates=RATES, objective="validation", report_every=5, seed=seed)
+def population(steps: int, workers: int, seed: int, *, plain: bool) -> PopulationSettings:
+    """FIRE PBT, the paper's scaled down, or plain PBT; chosen by the loss on validation examples."""
+    alone: dict[str, Any] = {"sub_populations": (workers,), "evaluators": 0, "min_steps_before_eval": ()}
+    return scaled(
+        steps, workers, rates=RATES, objective="validation", report_every=5, seed=seed, **(alone if plain else {})
+    )
 
 
 def grid(chosen: RunSettings, count: int) -> dict[float, Mapping[str, Any]]:
@@ -102,12 +106,15 @@ def draw(axes: list[Axes], result: PopulationResult, comparison: Comparison) -> 
 @click.option("--workers", type=click.IntRange(1), default=18, show_default=True)
 @click.option("--rates", "count", type=click.IntRange(2), default=13, show_default=True, help="Of the grid.")
 @click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--plain", is_flag=True, help="PBT: all workers in one sub-population, without evaluators.")
 @click.option("--parallel", is_flag=True, help="On Ray Tune.")
 @click.option("--output", type=click.Path(path_type=Path), default=Path("results/population"), show_default=True)
-def main(steps: int, workers: int, count: int, seed: int, parallel: bool, output: Path) -> None:
+def main(steps: int, workers: int, count: int, seed: int, plain: bool, parallel: bool, output: Path) -> None:
     """Find a schedule, compare it with a grid of constant rates, and draw both."""
     chosen = settings(steps)
-    result = train_population(chosen, population(steps, workers, seed), output=output, resume=True, parallel=parallel)
+    result = train_population(
+        chosen, population(steps, workers, seed, plain=plain), output=output, resume=True, parallel=parallel
+    )
     comparison = compared(result, grid(chosen, count))
     figure, axes = new_figure(2)
     draw(axes, result, comparison)
