@@ -52,6 +52,8 @@ class Cells:
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path
+        self.seconds = 0.0
+        """CPU seconds that other processes took."""
         self._known: dict[str, Any] = {}
         if path is not None and path.exists():
             try:
@@ -94,10 +96,12 @@ class Cells:
             for row, job in missing.values():
                 self(row, lambda job=job: compute(job))
         else:
-            running = {_pool(workers).submit(compute, job): row for row, job in missing.values()}
+            running = {_pool(workers).submit(_timed, compute, job): row for row, job in missing.values()}
             try:
                 for done in as_completed(running):
-                    self(running[done], done.result)
+                    found, seconds = done.result()
+                    self.seconds += seconds
+                    self(running[done], lambda found=found: found)
             finally:
                 for future in running:
                     future.cancel()
@@ -106,6 +110,12 @@ class Cells:
     @staticmethod
     def _key(settings: Mapping[str, Any]) -> str:
         return json.dumps({**settings, "version": qc.__version__}, sort_keys=True)
+
+
+def _timed(compute: Callable[[Any], dict[str, Any]], job: Any) -> tuple[dict[str, Any], float]:
+    """What is computed, and the CPU seconds that it took."""
+    start = time.process_time()
+    return compute(job), time.process_time() - start
 
 
 @cache
@@ -154,15 +164,15 @@ def perform(experiment: Experiment, size: str, output: Path, **changes: Any) -> 
         raise ArgumentError(experiment.name, f"it has no setting {', '.join(sorted(unknown))}", "leave it out")
     settings = replace(settings, **changes)
     output.mkdir(parents=True, exist_ok=True)
-    start = time.process_time()
-    result = experiment.run(settings, Cells(output / "cells.json"))
+    start, cells = time.process_time(), Cells(output / "cells.json")
+    result = experiment.run(settings, cells)
     report = {
         "experiment": experiment.name,
         "reports": experiment.reports,
         "size": size,
         "settings": asdict(settings),
         "versions": {"qcmap": qc.__version__, "numpy": np.__version__, "python": platform.python_version()},
-        "cpu_seconds": round(time.process_time() - start, 1),
+        "cpu_seconds": round(time.process_time() - start + cells.seconds, 1),
         "findings": [asdict(finding) for finding in result.findings],
         "verdict": "holds" if all(finding.holds for finding in result.findings) else "fails",
         "numbers": dict(result.numbers),
@@ -180,7 +190,7 @@ def _write(path: Path, content: Mapping[str, Any]) -> None:
 
 def mean_and_error(values: np.ndarray) -> tuple[float, float]:
     """The mean over runs and its standard error."""
-    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
+    return float(values.mean()), float((values - values[0]).std(ddof=1) / np.sqrt(len(values)))
 
 
 def half_time(times: np.ndarray, losses: np.ndarray) -> np.ndarray:

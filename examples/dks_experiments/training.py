@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -26,7 +25,7 @@ EXAMPLES = 256
 TUNING_SEED = 1000
 
 Curves = dict[str, Any]
-"""What a run found: status, CPU seconds, and by epoch loss, accuracy, validation loss and test accuracy."""
+"""What a run found: status, and by epoch loss, accuracy, validation loss and test accuracy."""
 
 
 def train(run: Run, folder: Path | None = None) -> Curves:
@@ -34,7 +33,6 @@ def train(run: Run, folder: Path | None = None) -> Curves:
 
     ``accuracy`` is over training examples as they are visited, ``validation`` a loss, ``test`` an accuracy.
     """
-    start = time.process_time()
     torch.set_num_threads(1)
     splits = splits_of(run)
     inputs = some_inputs(splits, EXAMPLES)
@@ -58,7 +56,6 @@ def train(run: Run, folder: Path | None = None) -> Curves:
     names = {"loss": "loss", "accuracy": "accuracy", "validation": "validation.loss", "test": "test.accuracy"}
     return {
         "status": result.status,
-        "seconds": round(time.process_time() - start, 2),
         **{name: [round(v, 6) for v in result.curve(of)] if result.epochs else [] for name, of in names.items()},
     }
 
