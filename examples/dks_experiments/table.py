@@ -17,7 +17,7 @@ SMALL = Scale(
     {"dense": Network("deep", 50, 64), "convolutional": Network("deep", 50, 8)},
     schedule="cosine",
     rates={
-        "sgd": (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
+        "sgd": (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1),
         "adam": (3e-5, 1e-4, 3e-4, 1e-3, 3e-3),
         "kfac": (3e-4, 1e-3, 1e-2),
         "shampoo": (1e-5, 3e-5, 1e-4, 3e-4),
@@ -36,7 +36,7 @@ TINY = replace(
     epochs=1,
     tuning_epochs=1,
     batch_size=512,
-    rates={name: rates[-2:-1] for name, rates in SMALL.rates.items()},
+    rates={name: rates[1:2] for name, rates in SMALL.rates.items()},
     seeds=(0, 1),
     workers=0,
 )
