@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 from torch import fx, nn
 
 from qcmap.architecture import Architecture, Builder
-from qcmap.errors import ArchitectureError, ArgumentError
+from qcmap.architecture.gated._checks import check_count, check_kind
+from qcmap.errors import ArchitectureError, ArgumentError, TraceError
 
 _ADD: tuple[Callable[..., Any], ...] = (operator.add, torch.add)
 _MULTIPLY: tuple[Callable[..., Any], ...] = (operator.mul, torch.mul)
@@ -41,63 +43,128 @@ def trace_gated(
     Raises
     ------
     ArchitectureError
-        Naming the operation or module that is not of this kind.
+        Naming the operation or module that is not of this kind, or a layer that does not fit its source.
     ArgumentError
-        For an argument of forward that is neither an input nor a gate.
+        For an argument of forward that is neither an input nor a gate, a name that forward has not, or no model.
+    TraceError
+        If torch cannot trace the model, as where an ``if`` depends on a gate.
     """
-    graph = fx.symbolic_trace(model).graph
+    _check_arguments(model, inputs, gates)
+    graph = _graph(model)
+    met = {str(node.target) for node in graph.nodes if node.op == "placeholder"}
+    for name in (*inputs, *gates):
+        if name not in met:
+            raise ArgumentError(name, "forward has no argument of this name", f"it has {', '.join(sorted(met))}")
     modules = dict(model.named_modules())
-    b = Builder(type(model).__name__)
-    values: dict[fx.Node, str] = {}
-    opened: dict[fx.Node, str] = {}
-    weights: dict[str, NDArray[np.float64]] = {}
+    traced = _Traced(Builder(type(model).__name__))
     outputs: list[str] = []
     for node in graph.nodes:
         name = str(node.target)
         if node.op == "placeholder":
             if name in gates:
-                opened[node] = name
+                traced.opened[node] = name
             elif name in inputs:
-                values[node] = b.input(name, inputs[name])
+                traced.keep(node, traced.builder.input(name, inputs[name]), inputs[name])
             else:
                 raise ArgumentError(name, "it is an argument of forward, but neither input nor gate", "name it as one")
         elif node.op == "call_module":
-            values[node] = _linear(b, modules[name], name, values[node.args[0]], weights)
+            traced.linear(node, modules[name])
         elif node.op == "output":
-            returned: Any = node.args[0]
-            if isinstance(returned, tuple):
-                returned = {f"y{k}": part for k, part in enumerate(returned)}
-            named: dict[str, Any] = returned if isinstance(returned, dict) else {"y": returned}
-            outputs = [b.output(values[part], name=str(key)) for key, part in named.items()]
-        elif node.op == "call_function" and node.target in _ADD and all(part in values for part in node.args):
-            values[node] = b.sum([values[part] for part in node.args], [1, 1], name=node.name)
+            outputs = traced.outputs(node)
+        elif node.op == "call_function" and node.target in _ADD:
+            traced.sum(node)
         elif node.op == "call_function" and node.target in _MULTIPLY:
-            values[node] = _product(b, node, values, opened)
+            traced.product(node)
         else:
             raise _foreign(node)
-    return b.build(outputs), weights
+    return traced.builder.build(outputs), traced.weights
 
 
-def _linear(b: Builder, module: nn.Module, name: str, source: str, weights: dict[str, NDArray[np.float64]]) -> str:
-    if not isinstance(module, nn.Linear):
-        raise ArchitectureError(name, f"it is a {type(module).__name__}, not a linear layer", "multiply by a gate")
-    if "bias" in dict(module.named_parameters()):
-        raise ArchitectureError(name, "it has a bias, but gated networks are linear", "make it with bias=False")
-    if name in weights:
-        raise ArchitectureError(name, "it is used twice, but each edge has weights of its own", "use two modules")
-    weights[name] = module.weight.detach().cpu().numpy().astype(np.float64)
-    return b.affine(source, module.out_features, name=name)
+def _check_arguments(model: nn.Module, inputs: Mapping[str, int], gates: tuple[str, ...] | list[str]) -> None:
+    check_kind("model", model, nn.Module, "give a torch model")
+    check_kind("inputs", inputs, Mapping, "give channels by name")
+    check_kind("gates", gates, (tuple, list), "give a tuple of names")
+    for name, channels in inputs.items():
+        check_count(name, channels)
+        if name in gates:
+            raise ArgumentError(name, "it is named both as an input and as a gate", "name it once")
 
 
-def _product(b: Builder, node: fx.Node, values: Mapping[fx.Node, str], opened: Mapping[fx.Node, str]) -> str:
-    first, second = node.args
-    for part, other in ((first, second), (second, first)):
-        if isinstance(part, fx.Node) and part in values:
-            if isinstance(other, fx.Node) and other in opened:
-                return b.gate(values[part], opened[other], name=node.name)
-            if isinstance(other, (int, float)):
-                return b.scale(values[part], other, name=node.name)
-    raise _foreign(node)
+def _graph(model: nn.Module) -> fx.Graph:
+    try:
+        return fx.symbolic_trace(model).graph
+    except Exception as error:  # forward runs here, and may raise anything
+        raise TraceError(type(model).__name__, f"torch cannot trace it: {error}", "write forward without if") from error
+
+
+@dataclass
+class _Traced:
+    """What the nodes of a torch graph are: values with their channels, or gates; and the weights met so far."""
+
+    builder: Builder
+    values: dict[fx.Node, str] = field(default_factory=dict)
+    channels: dict[fx.Node, int] = field(default_factory=dict)
+    opened: dict[fx.Node, str] = field(default_factory=dict)
+    weights: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+
+    def keep(self, node: fx.Node, value: str, channels: int) -> None:
+        self.values[node], self.channels[node] = value, channels
+
+    def source(self, node: fx.Node, part: Any) -> fx.Node:
+        """The node that an operation reads; raises unless it is a value of the network."""
+        if not isinstance(part, fx.Node) or part not in self.values:
+            raise _foreign(node)
+        return part
+
+    def linear(self, node: fx.Node, module: nn.Module) -> None:
+        name = str(node.target)
+        if not isinstance(module, nn.Linear):
+            raise ArchitectureError(name, f"it is a {type(module).__name__}, not a linear layer", "multiply by a gate")
+        if "bias" in dict(module.named_parameters()):
+            raise ArchitectureError(name, "it has a bias, but gated networks are linear", "make it with bias=False")
+        if name in self.weights:
+            raise ArchitectureError(name, "it is used twice, but each edge has weights of its own", "use two modules")
+        given = (*node.args, *node.kwargs.values())
+        source = self.source(node, given[0] if len(given) == 1 else None)
+        if module.in_features != self.channels[source]:
+            rule = f"it reads {module.in_features} channels, but its source has {self.channels[source]}"
+            raise ArchitectureError(name, rule, "make these equal")
+        self.weights[name] = module.weight.detach().cpu().numpy().astype(np.float64)
+        self.keep(node, self.builder.affine(self.values[source], module.out_features, name=name), module.out_features)
+
+    def sum(self, node: fx.Node) -> None:
+        """A sum of two values, the second times ``alpha`` (`torch.add`)."""
+        alpha = node.kwargs.get("alpha", 1)
+        if len(node.args) != 2 or node.kwargs.keys() - {"alpha"} or not isinstance(alpha, (int, float)):
+            raise _foreign(node)
+        parts = [self.source(node, part) for part in node.args]
+        first, second = (self.channels[part] for part in parts)
+        if first != second:
+            raise ArchitectureError(node.name, f"it adds {first} channels to {second}", "make these equal")
+        self.keep(node, self.builder.sum([self.values[part] for part in parts], [1, alpha], name=node.name), first)
+
+    def product(self, node: fx.Node) -> None:
+        """A value times a gate or a number."""
+        if len(node.args) != 2 or node.kwargs:
+            raise _foreign(node)
+        first, second = node.args
+        if isinstance(second, fx.Node) and second in self.values:
+            first, second = second, first
+        source = self.source(node, first)
+        if isinstance(second, fx.Node) and second in self.opened:
+            value = self.builder.gate(self.values[source], self.opened[second], name=node.name)
+        elif isinstance(second, (int, float)):
+            value = self.builder.scale(self.values[source], second, name=node.name)
+        else:
+            raise _foreign(node)
+        self.keep(node, value, self.channels[source])
+
+    def outputs(self, node: fx.Node) -> list[str]:
+        returned: Any = node.args[0]
+        if isinstance(returned, tuple):
+            returned = {f"y{k}": part for k, part in enumerate(returned)}
+        named: dict[str, Any] = returned if isinstance(returned, dict) else {"y": returned}
+        return [self.builder.output(self.values[self.source(node, part)], name=str(key)) for key, part in named.items()]
 
 
 def _foreign(node: fx.Node) -> ArchitectureError:

@@ -7,7 +7,7 @@ from torch import nn
 
 import qcmap as qc
 import qcmap.nn as qnn
-from qcmap.errors import ArchitectureError, ArgumentError, NumericalError
+from qcmap.errors import ArchitectureError, ArgumentError, NumericalError, TraceError
 from qcmap.gated import Context, FullFlow, GatedNetwork, GatedTask, random_weights
 from theory_checks.gated_networks import random_network
 
@@ -96,3 +96,66 @@ class Squared(nn.Module):
 def test_other_operations_are_refused():
     with pytest.raises(ArchitectureError, match="mul is not part of a gated linear network"):
         qnn.trace_gated(Squared(), {"x": 2})
+
+
+class Traced(nn.Module):
+    """A model whose forward is the given function of the model, x and g."""
+
+    def __init__(self, forward):
+        super().__init__()
+        self.a, self.b = nn.Linear(2, 3, bias=False), nn.Linear(2, 3, bias=False)
+        self.rule = forward
+
+    def forward(self, x, g):
+        return self.rule(self, x, g)
+
+
+def test_the_factor_of_torch_add_is_the_weight_of_the_sum():
+    model = Traced(lambda m, x, g: torch.add(m.a(x) * g, m.b(input=x), alpha=-2)).double()
+    arch, weights = qnn.trace_gated(model, {"x": 2}, ("g",))
+    x = np.random.default_rng(0).standard_normal((2, 5))
+    context = Context.from_data("one", {"g": 0.5}, {"x": x}, {"y": np.ones((3, 5))})
+    loss = FullFlow(GatedNetwork(arch, GatedTask.of([context], arch.inputs, arch.outputs))).loss(weights)
+    with torch.no_grad():
+        assert loss == pytest.approx(float(((model(torch.tensor(x.T), 0.5) - 1) ** 2).sum() / 10), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("forward", "error", "message"),
+    [
+        (lambda m, x, g: m.a(g), ArchitectureError, "a: a is not part"),
+        (lambda m, x, g: torch.add(input=m.a(x), other=m.b(x)), ArchitectureError, "add is not part"),
+        (lambda m, x, g: torch.add(m.a(x), m.b(x), alpha=g), ArchitectureError, "add is not part"),
+        (lambda m, x, g: m.a(x) + x, ArchitectureError, "adds 3 channels to 2"),
+        (lambda m, x, g: (m.a(x), g), ArchitectureError, "output is not part"),
+        (lambda m, x, g: [m.a(x)], ArchitectureError, "output is not part"),
+        (lambda m, x, g: m.a(x) if g > 0 else m.b(x), TraceError, "Traced: torch cannot trace it"),
+    ],
+    ids=["gate-linear", "keywords", "gated-factor", "sizes", "gate-output", "list", "if"],
+)
+def test_models_of_another_kind_are_refused_by_name(forward, error, message):
+    with pytest.raises(error, match=message):
+        qnn.trace_gated(Traced(forward), {"x": 2}, ("g",))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "gates", "error", "message"),
+    [
+        ({"x": 5}, ("g",), ArchitectureError, "a: it reads 2 channels, but its source has 5"),
+        ({"x": 2, "z": 2}, ("g",), ArgumentError, "z: forward has no argument"),
+        ({"x": 2}, ("g", "h"), ArgumentError, "h: forward has no argument"),
+        ({"x": 2, "g": 1}, ("g",), ArgumentError, "g: it is named both"),
+        ({"x": 2.5}, ("g",), ArgumentError, "x: it must be a positive integer"),
+        ({"x": 2}, "g", ArgumentError, "gates: its type"),
+        (["x"], ("g",), ArgumentError, "inputs: its type"),
+    ],
+    ids=["channels", "input", "gate", "both", "count", "text", "names"],
+)
+def test_inputs_and_gates_are_those_of_forward(inputs, gates, error, message):
+    with pytest.raises(error, match=message):
+        qnn.trace_gated(Traced(lambda m, x, g: m.a(x) * g), inputs, gates)
+
+
+def test_a_model_is_a_torch_module():
+    with pytest.raises(ArgumentError, match="model: its type must be Module"):
+        qnn.trace_gated(lambda x: x, {"x": 2})
