@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Callable, Mapping
-from functools import cache, lru_cache
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakValueDictionary
 
 from qcmap.activations import _closed_forms as closed
 from qcmap.activations import _derivatives as d
@@ -273,17 +274,15 @@ def _refuse(subject: str, what: str, kinks: tuple[float, ...], parameters: Mappi
 
 
 def named(name: str, **parameters: float) -> Activation:
-    """The catalogue's activation of this name; the same object for the same name and parameters."""
-    row = _default(_ALIASES.get(name, name)) if not parameters else _named(name, tuple(sorted(parameters.items())))
-    # Parameters at their defaults, written or not, mean one object, which no cache forgets.
-    default = _default(row.name)
-    same = dict(row.parameters) == dict(default.parameters)
-    return default if same else _named(row.name, tuple(sorted(row.parameters.items())))
+    """The catalogue's activation of this name; the same object for the same name and parameters while anybody holds it.
+
+    Parameters at their defaults, written or not, mean one object.
+    """
+    row = _named(name, tuple(sorted(parameters.items())))
+    return _LIVING.setdefault((row.name, tuple(sorted(row.parameters.items()))), row)
 
 
-@cache
-def _default(name: str) -> Activation:
-    return _named(name, ())
+_LIVING: WeakValueDictionary[tuple[str, tuple[tuple[str, float], ...]], Activation] = WeakValueDictionary()
 
 
 @lru_cache(maxsize=256)
