@@ -38,6 +38,45 @@ def test_descent_that_diverges_is_told():
         module.descend(-1.0, 5)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rate": "a"}, "rate: it must be"),
+        ({"steps": 2.5}, "steps: it must be"),
+        ({"every": True}, "every: it must be"),
+    ],
+    ids=["rate", "steps", "every"],
+)
+def test_descent_takes_numbers_of_its_kind(change, message):
+    network = qc.gated.xor(4)
+    with pytest.raises(ArgumentError, match=message):
+        qnn.GatedModule(network, random_weights(network)).descend(**{"rate": 0.1, "steps": 2, **change})
+
+
+@pytest.mark.parametrize("seed", [3, 8])
+def test_the_flow_is_that_of_numpy(seed):
+    network, _ = random_network(seed)
+    weights = random_weights(network, gain=0.6, kind="gaussian", seed=seed)
+    module, times = qnn.GatedModule(network, weights), [0, 0.5, 2]
+    here, there = module.flow(times), FullFlow(network).flow(weights, times)
+    assert np.abs(here.losses - there.losses).max() < 1e-8
+    for edge, matrices in there.weights.items():
+        assert np.abs(here.weights[edge] - matrices).max() < 1e-8
+        assert np.array_equal(module.weights[edge].detach().numpy(), here.weights[edge][-1])
+    with pytest.raises(ArgumentError, match="dtype: rounding"):
+        module.float().flow(times)
+
+
+def test_data_go_with_the_module_to_another_type_or_device():
+    network, _ = random_network(8)
+    weights = random_weights(network, gain=0.6, kind="gaussian", seed=8)
+    module = qnn.GatedModule(network, weights)
+    assert list(module.state_dict()) == [name for name, _ in module.named_parameters()]
+    assert module.float()().dtype == torch.float32
+    assert module().item() == pytest.approx(FullFlow(network).loss(weights), rel=1e-5)
+    assert module.to("meta")().device.type == "meta"
+
+
 class TwoPathways(nn.Module):
     def __init__(self):
         super().__init__()
