@@ -269,12 +269,14 @@ def _taken(values: Sequence[Array], term: Term) -> Array:
 
 
 def random_weights(
-    network: GatedNetwork, *, gain: float = 0.2, kind: Literal["orthogonal", "gaussian"] = "orthogonal", seed: int = 0
-) -> dict[str, Array]:
-    """Random initial weights: gain times an orthogonal matrix (NRR, Fig. 4), or with entries of variance gain^2 / n.
+    network: GatedNetwork, *, gain: float = 0.2, kind: Literal["orthogonal", "gaussian", "xavier"] = "orthogonal",
+    seed: int = 0,
+) -> dict[str, Array]:  # fmt: skip
+    """Random initial weights: gain times an orthogonal matrix (NRR, Fig. 4), or with independent normal entries.
 
-    An orthogonal matrix that is not square has orthonormal rows or columns, whichever there are fewer of; n counts a
-    matrix's columns. Each edge draws from its own stream of the seed.
+    An orthogonal matrix that is not square has orthonormal rows or columns, whichever there are fewer of. Entries of an
+    m x n matrix have variance gain^2 / n (``"gaussian"``) or 2 gain^2 / (m + n) (``"xavier"``, the start of NRR,
+    section 4.1). Each edge draws from its own stream of the seed.
 
     Raises
     ------
@@ -286,14 +288,14 @@ def random_weights(
         raise ArgumentError("gain", f"{gain} is no size of weights", "give a number that is not below zero")
     if not isinstance(seed, int | np.integer) or seed < 0:
         raise ArgumentError("seed", f"it must be an integer that is not below zero, not {seed!r}", "give one")
-    if kind not in ("orthogonal", "gaussian"):
-        raise ArgumentError("kind", f"there is no kind {kind!r}", "choose 'orthogonal' or 'gaussian'")
+    if kind not in ("orthogonal", "gaussian", "xavier"):
+        raise ArgumentError("kind", f"there is no kind {kind!r}", "choose 'orthogonal', 'gaussian' or 'xavier'")
     found = {}
     for k, edge in enumerate(network.edges):
         rows, columns = network.shape(edge)
         draw = np.random.default_rng([seed, k]).standard_normal((rows, columns))
-        if kind == "gaussian":
-            found[edge] = gain * draw / np.sqrt(columns)
+        if kind != "orthogonal":
+            found[edge] = gain * draw / np.sqrt(columns if kind == "gaussian" else (rows + columns) / 2)
             continue
         tall = draw if rows >= columns else draw.T
         q, r = np.linalg.qr(tall)
