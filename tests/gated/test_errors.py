@@ -143,7 +143,7 @@ def test_targets_that_inputs_do_not_predict_are_told():
 
 def test_requests_that_make_no_sense_are_refused():
     reduced = reduce(qc.gated.routing(3, 2))
-    with pytest.raises(ArgumentError, match=r"D have no numbers|S have no numbers"):
+    with pytest.raises(ArgumentError, match="D, S have no numbers"):
         solve(reduced, 0.1, [0, 1])
     numbers = reduced.substitute(S=1, D=1)
     for start, message in (({"B1": 1}, "B2, B3"), (np.ones((3, 2)), "does not fit"), (np.nan, "NaN")):

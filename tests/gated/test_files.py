@@ -147,10 +147,28 @@ def test_command_derives_solves_and_draws(tmp_path):
     result = run("routing:M=3,K=1", "--derive", "--solve", "--s", "2", "--time", "40", "--plot", str(picture), "--json")
     assert result.exit_code == 0, result.output
     rows = json.loads(result.output)
+    assert rows["classes"] == {"B1": ["in0", "in1", "in2"], "B2": ["hidden1"], "B3": ["out0", "out1", "out2"]}
     assert rows["flow"]["in0"].startswith("W_hidden1.T*W_out0.T*")
     b = rows["solution"]["values"]["B2"][-1][0]
     assert b * (b**2 + 0.02) == pytest.approx(3 * 2, abs=1e-6)  # B2 (B2^2 + C) = M S / D, C = 3 * 0.1^2 - 0.1^2
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_command_derives_statistics_and_classes():
+    """Trained paths with (11)-(12); beyond 1,000 paths one equation for each class of edges."""
+    text = run("routing:M=7,K=4", "--derive").output
+    assert text.count("\npath ") == 28
+    for line in ("trained in no context: 21 of 49 paths", "Sigma_yx(1) = S/28\n", "Sigma_x(1,1) = D/28\n"):
+        assert line in text
+    large = run("routing:M=40,K=2", "--derive")
+    assert large.exit_code == 0, large.output
+    assert "1600 paths, more than 1000; one equation for each class of edges:\nB1: in0" in large.output
+    assert "tau dB2/dt = " in large.output
+
+
+def test_command_says_what_the_loss_is():
+    assert "loss less that of zero weights" in run("routing:M=3,K=2", "--solve").output
+    assert "less that" not in run("xor", "--solve").output
 
 
 def test_command_reads_files_and_refuses_nonsense(tmp_path):
@@ -168,8 +186,8 @@ def test_command_reads_files_and_refuses_nonsense(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("xor", "--solve", "--s", "3"), "--s: the moments of xor"),
-        (("xor", "--solve", "--d", "1"), "--d: the moments of xor"),
+        (("xor", "--solve", "--s", "3"), "--s: S and D of xor"),
+        (("xor", "--solve", "--d", "1"), "--d: S and D of xor"),
         (("routing:M=3,K=2", "--s", "3"), "--s: nothing is solved"),
         (("routing:M=3,K=2", "--reduce", "--time", "3", "--start", "1"), "--start, --time: nothing is solved"),
         (("routing:M=3,K=2", "--solve", "--d", "0"), "D: <x x^T> is 0 along mode 1"),

@@ -118,3 +118,5 @@ def test_random_weights():
     assert not np.allclose(weights["in0"], weights["in1"])
     drawn = random_weights(qc.gated.xor(4000), gain=2.0, kind="gaussian")["in0"]
     assert drawn.std() * np.sqrt(2) == pytest.approx(2.0, rel=0.05)  # seven standard deviations
+    xavier = random_weights(qc.gated.xor(4000), gain=2.0, kind="xavier")["in0"]
+    assert xavier.std() * np.sqrt(4002 / 2) == pytest.approx(2.0, rel=0.05)

@@ -70,7 +70,8 @@ class Decoupled:
         return tuple(min(self.count, *(room[end] for end in self.network.ends(edge))) for edge in self.network.edges)
 
     def __repr__(self) -> str:
-        return f"<{self.count} modes of {self.network.architecture.name}, residual {self.residual:.1e}>"
+        modes = "1 mode" if self.count == 1 else f"{self.count} modes"
+        return f"<{modes} of {self.network.architecture.name}, residual {self.residual:.1e}>"
 
     def to_dict(self) -> dict[str, Any]:
         """The number of modes, the residual, whether inputs were split, and the bases as lists, by layer."""

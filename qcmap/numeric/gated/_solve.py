@@ -242,16 +242,21 @@ def _jacobian(numeric: Quotient, values: Array) -> Array:
 def _numeric(reduced: Reduced) -> Quotient:
     """The circuit with floats; raises `ArgumentError` for what is no reduced network, or if symbols are left."""
     check_kind("reduced", reduced, Reduced, "give reduce(network)")
+    free: set[str] = set()
 
     def number(table: str, value: Any) -> Any:
         if isinstance(value, np.ndarray):
             return value
-        if getattr(value, "free_symbols", None):
-            names = ", ".join(sorted(map(str, value.free_symbols)))
-            raise ArgumentError("reduced", f"{names} have no numbers", "use reduced.substitute(...) first")
+        if symbols := getattr(value, "free_symbols", None):
+            free.update(map(str, symbols))
+            return value
         return float(value)
 
-    return reduced.quotient.map(number)
+    numeric = reduced.quotient.map(number)
+    if free:
+        rule = f"{', '.join(sorted(free))} {'has no number' if len(free) == 1 else 'have no numbers'}"
+        raise ArgumentError("reduced", rule, "use reduced.substitute(...) first")
+    return numeric
 
 
 def _flow(numeric: Quotient, values: Array) -> Array:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import sympy
 
 from qcmap.architecture.gated._network import GatedNetwork
@@ -92,7 +93,18 @@ class GradientFlow:
         return known[0] if known else sympy.Symbol(f"n_{members[0]}", integer=True, positive=True)
 
     def __str__(self) -> str:
-        lines = [f"path {k + 1}: {path}" for k, path in enumerate(self.statistics.paths)]
+        """Paths that some context trains, their statistics (11)-(12) where these are symbols, and the flow.
+
+        Symbols are those of one mode in the bases that the statistics share.
+        """
+        found = self.statistics
+        trained = sorted({*found.yx, *(path for pair in found.x for path in pair)})
+        lines = [f"path {k + 1}: {found.paths[k]}" for k in trained]
+        if rest := len(found.paths) - len(trained):
+            lines.append(f"trained in no context: {rest} of {len(found.paths)} paths, left out")
+        for name, value in zip(self.moments, (*found.yx.values(), *found.x.values()), strict=True):
+            if not isinstance(value, np.ndarray):
+                lines.append(f"{name} = {value}")
         return "\n".join(lines + [f"tau dW_{edge}/dt = {rate}" for edge, rate in self.equations.items()])
 
     def _repr_latex_(self) -> str:
