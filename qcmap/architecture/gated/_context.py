@@ -38,7 +38,8 @@ class Context:
     probability
         Of the context; the same for all of them if left out.
 
-    A moment is a matrix, or a number or sympy expression that stands for one generic mode (S and D of the paper).
+    A moment is a matrix of numbers, or a number or sympy expression (no sympy matrix) that stands for one generic mode
+    (S and D of the paper).
     """
 
     name: str
@@ -117,6 +118,11 @@ def context_number(context: Context, what: str, value: Any) -> Any:
 
 
 def checked_moment(context: Context, value: Any) -> Any:
+    if hasattr(value, "free_symbols") and hasattr(value, "shape"):
+        raise DataError(
+            f"context {context.name!r}", "a moment is a sympy matrix, but symbols stand for one mode",
+            "give its entries of one mode, or an array of floats",
+        )  # fmt: skip
     if hasattr(value, "free_symbols") or np.isscalar(value) or isinstance(value, Fraction):
         return context_number(context, "a moment", value)
     array = real_array(value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -59,6 +60,30 @@ class Decoupled:
         """Whether the statistics are jointly diagonal to 1e-8."""
         return self.residual <= TOLERANCE
 
+    @cached_property
+    def lost(self) -> dict[int, int]:
+        """For each layer with an input or output, how many of its directions have no mode: channels less rank."""
+        return {
+            layer: len(basis) - int(np.any(basis != 0, axis=0).sum()) for layer, basis in sorted(self.bases.items())
+        }
+
+    @cached_property
+    def repeated(self) -> tuple[tuple[int, ...], ...]:
+        """The sets of modes with equal entries in all statistics, to 1e-8: any rotation of their vectors is as good."""
+        task = self.modes.task
+        entries = np.stack([*task.yx.value.values, *task.xx.value.values])
+        close = TOLERANCE * np.abs(entries).max(axis=1, keepdims=True)
+        sets: list[list[int]] = []
+        for mode in range(self.count):
+            alike = (np.abs(entries - entries[:, [mode]]) <= close).all(axis=0)
+            first = int(np.argmax(alike))
+            known = next((found for found in sets if found[0] == first), None)
+            if known is None:
+                sets.append([mode])
+            else:
+                known.append(mode)
+        return tuple(tuple(found) for found in sets if len(found) > 1)
+
     def widths(self) -> tuple[int, ...]:
         """For each edge, how many of the modes, strongest first, fit through the layers at its ends."""
         sizes: dict[int, int] = {}
@@ -71,12 +96,21 @@ class Decoupled:
 
     def __repr__(self) -> str:
         modes = "1 mode" if self.count == 1 else f"{self.count} modes"
-        return f"<{modes} of {self.network.architecture.name}, residual {self.residual:.1e}>"
+        parts = [f"{modes} of {self.network.architecture.name}", f"residual {self.residual:.1e}"]
+        if lost := sum(self.lost.values()):
+            parts.append(f"{lost} directions without a mode" if lost > 1 else "1 direction without a mode")
+        if self.repeated:
+            parts.append("repeated: modes " + ", ".join("=".join(map(str, alike)) for alike in self.repeated))
+        return f"<{', '.join(parts)}>"
 
     def to_dict(self) -> dict[str, Any]:
-        """The number of modes, the residual, whether inputs were split, and the bases as lists, by layer."""
+        """Modes, lost directions by layer, repeated modes, residual, whether inputs were split, and bases by layer."""
         bases = {str(layer): basis.tolist() for layer, basis in self.bases.items()}
-        return {"modes": self.count, "residual": self.residual, "split": self.split, "bases": bases}
+        return {
+            "modes": self.count, "lost": {str(layer): count for layer, count in self.lost.items()},
+            "repeated": [list(alike) for alike in self.repeated], "residual": self.residual, "split": self.split,
+            "bases": bases,
+        }  # fmt: skip
 
 
 def decouple(network: GatedNetwork) -> Decoupled:
