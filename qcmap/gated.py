@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from qcmap.numeric.gated._reduce import decoupled_weights, first_integrals, reduce
     from qcmap.numeric.gated._solve import Equilibrium, Solution, descend, equilibrium, solve
     from qcmap.numeric.gated._start import Projection, project
+    from qcmap.symbolic.gated._diagonal import exact_modes
     from qcmap.symbolic.gated._gradient import GradientFlow, gradient_flow
     from qcmap.symbolic.gated._paths import Statistics, paths, statistics
     from qcmap.symbolic.gated._reduced import Reduced
@@ -48,6 +49,7 @@ _HOMES = {
     "numeric.gated._reduce": ("decoupled_weights", "first_integrals", "reduce"),
     "numeric.gated._solve": ("Equilibrium", "Solution", "descend", "equilibrium", "solve"),
     "numeric.gated._start": ("Projection", "project"),
+    "symbolic.gated._diagonal": ("exact_modes",),
     "symbolic.gated._gradient": ("GradientFlow", "gradient_flow"),
     "symbolic.gated._paths": ("Statistics", "paths", "statistics"),
     "symbolic.gated._reduced": ("Reduced",),
@@ -78,6 +80,7 @@ __all__ = [
     "descend",
     "elsewhere",
     "equilibrium",
+    "exact_modes",
     "first_integrals",
     "gradient_flow",
     "load",

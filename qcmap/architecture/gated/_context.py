@@ -121,7 +121,7 @@ def checked_moment(context: Context, value: Any) -> Any:
     if hasattr(value, "free_symbols") and hasattr(value, "shape"):
         raise DataError(
             f"context {context.name!r}", "a moment is a sympy matrix, but symbols stand for one mode",
-            "give its entries of one mode, or an array of floats",
+            "split it with exact_modes, or give an array",
         )  # fmt: skip
     if hasattr(value, "free_symbols") or np.isscalar(value) or isinstance(value, Fraction):
         return context_number(context, "a moment", value)
