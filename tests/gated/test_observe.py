@@ -35,6 +35,7 @@ def test_projection_returns_decoupled_weights_as_they_are():
     found = project(parts, reduced, weights)
     assert found.share == pytest.approx(1, rel=1e-12)
     assert found.start == pytest.approx(start, rel=1e-6)
+    assert found.departure([0, 5, 10]) < 1e-6
     assert all(np.abs(found.weights[edge] - weights[edge]).max() < 1e-6 for edge in weights)
 
 
@@ -60,6 +61,19 @@ def test_projection_is_a_stationary_point():
         assert distance(moved) >= distance(found.weights) - 1e-12
 
 
+def test_departure_of_a_projection():
+    """Against the two flows side by side; smaller for weights that are nearly decoupled."""
+    network = routing(3, 2, width=6, data=(np.eye(4), HIERARCHY))
+    parts = decouple(network)
+    reduced, times = reduce(parts), np.linspace(0, 20, 5)
+    random, near = random_weights(network, gain=0.3, seed=2), decoupled_weights(parts, reduced, 0.3)
+    found = project(parts, reduced, random)
+    full, theory = FullFlow(network).flow(random, times).losses, solve(reduced, found.start, times).losses
+    assert found.departure(times) == pytest.approx(np.abs(theory - full).max() / full[0], rel=1e-9)
+    moved = {edge: near[edge] + 0.01 * random[edge] for edge in near}
+    assert 0 < project(parts, reduced, moved).departure(times) < 0.01 * found.departure(times)
+
+
 def test_random_starts_of_figure_4():
     """Orthogonal starts of gain 0.2: ratios near sqrt 7, and the theory from projected scalars, nothing fitted.
 
@@ -74,6 +88,7 @@ def test_random_starts_of_figure_4():
         theory = descend(reduced, project(parts, reduced, weights).start, 0.16, 250)
         errors.append(float(np.sqrt(np.mean((theory.losses - run.losses) ** 2)) / run.losses[0]))
         top = {e: np.linalg.svd(run.weights[e][200], compute_uv=False)[0] for e in ("in0", "hidden1", "out0")}
+        # Expected were 2.57-2.61; at gain 0.2 it settles above, near 2.615 (docs/neural_race.md, Figure 4): up to 2.65.
         assert 2.57 < top["hidden1"] / top["in0"] < 2.65
         assert 2.57 < top["hidden1"] / top["out0"] < 2.65
         # Two parts of the ratio (docs/neural_race.md): along the hidden direction v the first integral gives sqrt 7;

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from qcmap.architecture.gated._checks import check_count, check_kind
 from qcmap.errors import ArgumentError, NumericalError
 from qcmap.numeric.gated._decouple import Decoupled
-from qcmap.numeric.gated._full import Weights, checked_weights
+from qcmap.numeric.gated._full import FullFlow, Weights, checked_weights
+from qcmap.numeric.gated._solve import solve
 from qcmap.symbolic.gated._reduced import Reduced
 
 Array: TypeAlias = NDArray[np.float64]
@@ -30,11 +31,18 @@ class Projection:
         The decoupled weights themselves.
     share
         How much of the given weights' squared norm they have: 1 if these are decoupled and equal within classes.
+    parts, reduced
+        The decoupled modes, and the dynamics of the variables.
+    given
+        The weights that were projected.
     """
 
     values: Array
     weights: dict[str, Array]
     share: float
+    parts: Decoupled
+    reduced: Reduced
+    given: Mapping[str, Array]
 
     @property
     def start(self) -> Array:
@@ -44,6 +52,16 @@ class Projection:
         positive, with about the same size: it is the sign that the targets ask for.
         """
         return np.abs(self.values)
+
+    def departure(self, times: Sequence[float] | Array) -> float:
+        """The largest difference of the predicted loss from that of the full flow, relative to its first.
+
+        Zero for decoupled weights; for others what the estimate of the start leaves out.
+        Raises `ArgumentError` for times that do not begin at 0 or do not grow.
+        """
+        losses = FullFlow(self.parts.network).flow(self.given, times).losses
+        predicted = solve(self.reduced, self.start, times).losses
+        return float(np.abs(predicted - losses).max() / abs(losses[0]))
 
     def __repr__(self) -> str:
         classes, modes = self.values.shape
@@ -108,7 +126,7 @@ def project(parts: Decoupled, reduced: Reduced, weights: Weights, *, sweeps: int
     else:
         raise NumericalError("project", f"it has not settled after {sweeps} sweeps", "give more")
     nearest = {e: (rotations[ends[e][1]] * values[of_edge[e]]) @ rotations[ends[e][0]].T for e in network.edges}
-    return Projection(values, nearest, total / norm)
+    return Projection(values, nearest, total / norm, parts, reduced, dict(weights))
 
 
 def _values(
