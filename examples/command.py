@@ -42,7 +42,7 @@ def command(experiments: Mapping[str, Experiment], says: str, output: str) -> cl
         try:
             for name in chosen:
                 experiment = experiments[name]
-                reads = data is not None and hasattr(experiment.sizes[size], "data")
+                reads = data is not None and hasattr(experiment.sizes.get(size), "data")
                 report = perform(experiment, size, output, **({"data": str(data)} if reads else {}))
                 click.echo(f"{name} ({report['cpu_seconds']} s): {report['verdict']}")
                 for finding in report["findings"]:

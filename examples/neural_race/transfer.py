@@ -216,6 +216,13 @@ PAPER_SHARES = (1, 4, 8, 12, 16, 20, 28, 36)
 PAPER_GAINS = tuple((gain, 1e-4, PAPER.steps) for gain in (10.0, 1.0, 0.1, 0.01, 0.001, 0.0001))
 TINY = (Panel("rotated", domains=3, trained=2, hidden=8, steps=20, seeds=2),)
 
+
+def _trials(domains: int) -> Settings:
+    """Fig. 9 for more domains, a tenth and a quarter of whose routes are trained; hours on a few cores."""
+    linear = Panel("permuted", domains=domains, gain=0.07, steps=1500, seeds=2)
+    return Settings((replace(linear, slope=0.01), linear), trained=(domains // 10, domains // 4), transfer=0.25)
+
+
 SHARES = Experiment(
     "fig8",
     "training accuracy always high; untrained routes as good as trained ones from about 40% trained on (so Fig. 7b, c)",
@@ -245,6 +252,8 @@ LEAKY = Experiment(
             trained=(1, 2, 3, 4, 6),
             transfer=0.3,
         ),
+        "trials-20": _trials(20),
+        "trials-40": _trials(40),
         "paper": Settings(
             (replace(PAPER, slope=0.01), replace(PAPER, slope=0.01, inputs="rotated")),
             trained=(1, 4, 8, 10, 12, 16, 20),

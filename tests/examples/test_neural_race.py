@@ -31,7 +31,11 @@ def _one_thread():
 
 MUST_HOLD = {
     "fig3": ("ReLU networks follow the theory, a0 projected", "ReLU networks follow the theory, a0 gates settled"),
-    "fig4": ("from decoupled weights the theory is exact", "hidden singular values are sqrt M larger"),
+    "fig4": (
+        "from decoupled weights the theory is exact",
+        "hidden singular values are sqrt M larger",
+        "the same from random weights",
+    ),
     "fig5b": (
         "half of the top mode is learned after 34.3, 13.5, 3.9, 1.5 tau for P = 1, 4, 25, 100",
         "the more is shared, the faster",
