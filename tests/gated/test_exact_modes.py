@@ -29,3 +29,14 @@ def test_moments_without_common_bases_are_refused():
         exact_modes([first, context("second", OTHER * sympy.diag(2, 1) * OTHER.T, sympy.eye(2))])
     with pytest.raises(DataError, match="context 'third': a moment is no sympy matrix"):
         exact_modes([first, context("third", 2, sympy.eye(2))])
+
+
+@pytest.mark.parametrize("entry", [sympy.I, sympy.nan, sympy.oo], ids=["complex", "nan", "infinite"])
+def test_entries_are_real_and_finite(entry):
+    with pytest.raises(DataError, match="context 'first': a moment has an entry"):
+        exact_modes([context("first", sympy.Matrix([[1, entry], [entry, -1]]), sympy.eye(2))])
+
+
+def test_no_signal_is_no_mode():
+    with pytest.raises(DataError, match="all their moments"):
+        exact_modes([context("first", sympy.zeros(2), sympy.eye(2))])

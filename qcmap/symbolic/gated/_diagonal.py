@@ -23,7 +23,8 @@ def exact_modes(contexts: Sequence[Context]) -> tuple[tuple[Context, ...], ...]:
     Raises
     ------
     DataError
-        Naming the context whose moments are not sympy matrices of one shape, or not diagonal in the bases.
+        Naming the context whose moments are not real sympy matrices of one shape, or not diagonal in the bases; or
+        where no mode has a signal.
     """
     check_kind("contexts", contexts, Sequence, "give a list of them")
     for k, context in enumerate(contexts):
@@ -52,6 +53,8 @@ def exact_modes(contexts: Sequence[Context]) -> tuple[tuple[Context, ...], ...]:
         if image is not None:
             u = _unit(image)
             modes.append(tuple(_mode(context, u, v) for context in contexts))
+    if not modes:
+        raise DataError("contexts", "all their moments <y x^T> are zero", "give targets that inputs predict")
     return tuple(modes)
 
 
@@ -91,6 +94,8 @@ def _simple(matrix: Any) -> Any:
 def _matrix(context: Context, value: Any) -> Any:
     if not isinstance(value, sympy.MatrixBase):
         raise _refused(context, "a moment is no sympy matrix", "give sympy.Matrix, or use decouple on arrays")
+    if any(entry.is_extended_real is False or entry.has(sympy.I, sympy.nan, sympy.oo, sympy.zoo) for entry in value):
+        raise _refused(context, "a moment has an entry that is not real and finite", "give real numbers or symbols")
     return value
 
 
