@@ -1,13 +1,18 @@
-"""What gates must be: one tensor a layer, of the layer's shape, within the range of the gate function."""
+"""What gates must be: one tensor a layer, of the layer's shape, within the range of the gate function.
+
+And what layers must be: their paths are those of the graph.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from qcmap.errors import DataError
+from qcmap.architecture import Affine
+from qcmap.errors import ArchitectureError, DataError
+from qcmap.nn.tracing import Traced
 
 Range = tuple[float, float]
 
@@ -35,3 +40,20 @@ def check_ranges(gates: Mapping[str, Tensor], ranges: Mapping[str, Range]) -> No
         if not bool(inside.all()):
             worst = gate[~inside].flatten()[0].item()
             raise DataError(name, f"a gate lies in [{low:g}, {high:g}], but one is {worst:g}", "clip the gates")
+
+
+def check_borders(found: Traced) -> None:
+    """Raise `ArchitectureError`, naming the module, for padding by values of the map that the graph does not have."""
+    for node in found.architecture.nodes:
+        place = found.places[node.id]
+        if not isinstance(node.op, Affine) or place.op != "call_module" or node.op.padding == "circular":
+            continue
+        module = found.graph_module.get_submodule(str(place.target))
+        if not isinstance(module, nn.modules.conv._ConvNd) or module.padding_mode == "zeros":
+            continue
+        if any(module._reversed_padding_repeated_twice):
+            raise ArchitectureError(
+                node.id, f"its padding {module.padding} is {module.padding_mode}: paths that start from what it repeats"
+                " at the border are not those of the graph",
+                "pad with zeros, or circularly by half of the kernel",
+            )  # fmt: skip

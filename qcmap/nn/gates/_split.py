@@ -29,7 +29,7 @@ from qcmap.architecture import (
 )
 from qcmap.errors import ArchitectureError, ArgumentError, DataError
 from qcmap.nn._modes import device_of
-from qcmap.nn.gates._checks import Range, check_ranges, check_shapes
+from qcmap.nn.gates._checks import Range, check_borders, check_ranges, check_shapes
 from qcmap.nn.gates._function import HARD, GateFunction
 from qcmap.nn.gates._path_kernel import gates_of, inputs_by_node, kernel_blocks, whole
 from qcmap.nn.tracing import Traced, traced
@@ -205,7 +205,8 @@ def split_gates(model: nn.Module, example_input: Any, *, gate: GateFunction = HA
         For a model that cannot be traced.
     ArchitectureError
         Naming the module: an activation that has no gate form, a batch norm that uses the statistics of the batch, a
-        max pooling, a layer norm or a product; or a model without activations.
+        max pooling, a layer norm or a product, a convolution padded by reflection or replication, or circularly by
+        another count than half of its kernel; or a model without activations.
     """
     for path, module in model.named_modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and (module.training or module.running_mean is None):
@@ -214,6 +215,7 @@ def split_gates(model: nn.Module, example_input: Any, *, gate: GateFunction = HA
                 "call model.eval() first" if module.training else "give it track_running_stats=True",
             )  # fmt: skip
     found = traced(model, example_input)
+    check_borders(found)
     slopes = {node.id: _slopes(node) for node in found.architecture.nodes if isinstance(node.op, Nonlinear)}
     for node in found.architecture.nodes:
         if not isinstance(node.op, (*LINEAR, Nonlinear)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from qcmap.architecture import Affine, BatchNorm, Input, LayerNorm
@@ -43,17 +43,16 @@ def over_map(t: Translator, call: Call, x: Feature) -> Feature:
 
 
 def _conv(t: Translator, call: Call) -> Feature:
-    given = call.bound("input weight bias stride padding dilation groups")
+    given = call.bound("input weight bias stride padding dilation groups padding_mode")
     x = over_map(t, call, one(t, call, given))
     weight = weight_of(t, call, given["weight"])
     out, _, *kernel = weight.shape
     dims = len(kernel)
     stride, dilation = (_axes(given.get(name, 1), dims) for name in ("stride", "dilation"))
-    padding = given.get("padding", 0)
     shape = call.shape[2:]
     if x.locations or any(size > 1 for size in shape):
         op = Affine(
-            out, tuple(kernel), _equal(t, call, "strides", stride), _padding(t, call, kernel, padding, dilation),
+            out, tuple(kernel), _equal(t, call, "strides", stride), _padding(t, call, given, kernel, dilation),
             groups=int(given.get("groups", 1)), dilation=_equal(t, call, "dilations", dilation),
         )  # fmt: skip
         locations = tuple(shape)
@@ -128,16 +127,24 @@ def _equal(t: Translator, call: Call, what: str, values: tuple[int, ...]) -> int
     return int(values[0])
 
 
-def _padding(t: Translator, call: Call, kernel: Sequence[int], padding: Any, dilation: tuple[int, ...]) -> Any:
-    """The padding as an `Affine` has it: "same" if every axis is padded by half of its kernel."""
-    if padding == "valid":
-        padding = 0
-    if padding != "same":
-        pads = _axes(padding, len(kernel))
-        if all(2 * pad == d * (size - 1) for pad, size, d in zip(pads, kernel, dilation, strict=True)):
-            return "same"
+def _padding(
+    t: Translator, call: Call, given: Mapping[str, Any], kernel: Sequence[int], dilation: tuple[int, ...]
+) -> Any:
+    """The padding as an `Affine` has it: "same" or "circular" if every axis is padded by half of its kernel.
+
+    What a layer reads beyond the border matters for paths alone, which refuse what an `Affine` has no word for
+    (`qcmap.nn.gates`): the centre of a Delta filter never is there.
+    """
+    padding = given.get("padding", 0)
+    pads = _axes(0 if padding == "valid" else padding, len(kernel))
+    same = padding == "same" or all(
+        2 * pad == d * (size - 1) for pad, size, d in zip(pads, kernel, dilation, strict=True)
+    )
+    if not same:
         return _equal(t, call, "paddings", pads)
-    return "same"
+    # A dilated even kernel has its taps elsewhere in torch than in a circular `Affine`; "same" refuses it.
+    aligned = all(size % 2 == 1 or d == 1 for size, d in zip(kernel, dilation, strict=True))
+    return "circular" if given.get("padding_mode") == "circular" and aligned else "same"
 
 
 def _embedding(t: Translator, call: Call) -> Feature:

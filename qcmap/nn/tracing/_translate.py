@@ -198,6 +198,8 @@ class Translator:
         for name in names:
             if channel is not None and not self.inputs[name].bindings:
                 own = [a.key[1] for a in feature.layout[channel] if isinstance(a.key, tuple) and a.key[0] == name]
+                if not feature.layout[channel]:
+                    own = self.inputs[name].single(len(feature.layout), channel)
                 self.inputs[name].bind(name, sorted(own))
         layout = tuple(joined(map(self._bound, axis)) for axis in feature.layout)
         (locations, *_) = (self.inputs[name].locations for name in names)
@@ -233,6 +235,18 @@ class _Given:
     shape: tuple[int, ...]
     bindings: dict[Hashable, tuple[Hashable, int]]
     locations: tuple[int, ...] = ()
+
+    def single(self, dims: int, channel: int) -> list[int]:
+        """The axis of size 1 that axis ``channel`` of a tensor with ``dims`` axes is, made of this input.
+
+        An axis of size 1 has no atoms to know it by: it is the one at that position, or else the only one that there
+        is. None for a tensor with another number of axes, whose axis was put in: all of the input's hold locations.
+        """
+        if dims != len(self.shape):
+            return []
+        ones = [axis for axis in range(1, dims) if self.shape[axis] == 1]
+        position = channel % dims
+        return [position] if position in ones else ones if len(ones) == 1 else []
 
     def bind(self, name: str, channel_axes: list[int]) -> None:
         """Say which axes hold the channels; the others hold locations."""

@@ -10,7 +10,7 @@ from torch import nn
 import qcmap.nn as qnn
 from models import DeepGatedNetwork
 from models.gated_layers import fully_connected, gconv, vconv
-from qcmap.errors import DataError
+from qcmap.errors import ArchitectureError, DataError
 from qcmap.nn.gates._path_kernel import device_blocks, inputs_by_node, whole
 from qcmap.numeric.paths._gates import inputs_of
 
@@ -82,3 +82,46 @@ def test_gates_below_zero_are_refused():
     split = qnn.split_gates(nn.Sequential(nn.Linear(3, 4), nn.LeakyReLU(-0.5), nn.Linear(4, 2)), x)
     with pytest.raises(DataError, match="gates are from 0"):
         split.path_kernel(x)
+
+
+RINGS = {
+    "odd": {"kernel_size": 3, "padding": 1},
+    "dilated, strided": {"kernel_size": 3, "padding": 2, "dilation": 2, "stride": 2},
+    "even": {"kernel_size": 2, "padding": "same"},
+    "plane": {"kernel_size": (3, 5), "padding": (1, 2)},
+}
+
+
+@pytest.mark.parametrize("ring", RINGS)
+def test_circular_convolutions_as_a_walk_of_pairs_with_unit_weights(ring):
+    """All squared weights 1: pairs of inputs multiply at the inputs and gates, and convolve side by side in torch."""
+    kind, extent = (nn.Conv2d, (6, 5)) if ring == "plane" else (nn.Conv1d, (8,))
+    first, second = (
+        kind(c, k, bias=False, padding_mode="circular", **RINGS[ring]).double() for c, k in ((1, 3), (3, 2))
+    )
+    model = nn.Sequential(first, nn.ReLU(), second)
+    x = torch.randn(4, 1, *extent, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    split = qnn.split_gates(model, x)
+    gates = split.gates(x)["1"]
+    with torch.no_grad():
+        for layer in (first, second):
+            layer.weight.fill_(1.0)
+
+        def pairs(z):
+            return (z[:, None] * z).flatten(0, 1)
+
+        walk = second(first(pairs(x)) * pairs(gates)).flatten(1).sum(1).reshape(4, 4)
+    np.testing.assert_allclose(split.path_kernel(x), walk.numpy(), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("mode", "padding"), [("reflect", 1), ("replicate", "same"), ("circular", 1)])
+def test_borders_that_the_graph_does_not_have_are_refused(mode, padding):
+    model = nn.Sequential(
+        nn.Conv1d(1, 3, 3, padding=1), nn.ReLU(), nn.Conv1d(3, 2, 5, padding=padding, padding_mode=mode)
+    )
+    with pytest.raises(ArchitectureError, match=rf"^2: its padding .* is {mode}: .*circularly by half"):
+        qnn.split_gates(model, torch.randn(2, 1, 8))
+    unpadded = nn.Sequential(model[0], model[1], nn.Conv1d(3, 2, 3, padding_mode=mode))
+    x = torch.randn(2, 1, 8)
+    zeros = nn.Sequential(model[0], model[1], nn.Conv1d(3, 2, 3))
+    np.testing.assert_array_equal(qnn.split_gates(unpadded, x).path_kernel(x), qnn.split_gates(zeros, x).path_kernel(x))

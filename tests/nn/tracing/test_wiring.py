@@ -258,3 +258,60 @@ UNRUN = {
 def test_models_that_have_no_copy_to_run(model, said):
     with pytest.raises(TraceError, match=said):
         qnn.trace(model, torch.zeros(2, 8))
+
+
+ONE_CHANNEL = {
+    "conv1d": (lambda: nn.Conv1d(1, 4, 3, padding=1), (1, 9), lambda x: x),
+    "conv2d": (lambda: nn.Conv2d(1, 4, 3, padding=1), (1, 8, 6), lambda x: x),
+    "a map of one row": (lambda: nn.Conv2d(1, 4, (1, 3), padding=(0, 1)), (1, 1, 8), lambda x: x),
+    "channels last": (lambda: nn.Conv2d(1, 4, 3, padding=1), (8, 6, 1), lambda x: x.permute(0, 3, 1, 2)),
+    "linear": (lambda: nn.Linear(1, 4), (9, 1), lambda x: x),
+    "axis put in": (lambda: nn.Conv2d(1, 4, 3, padding=1), (8, 6), lambda x: x.unsqueeze(1)),
+}
+
+
+class OneChannel(nn.Module):
+    def __init__(self, layer, arrange):
+        super().__init__()
+        self.layer, self.last, self.arrange = layer, nn.Linear(4, 3), arrange
+
+    def forward(self, x):
+        h = torch.tanh(self.layer(self.arrange(x)))
+        return self.last(h if isinstance(self.layer, nn.Linear) else h.movedim(1, -1))
+
+
+@pytest.mark.parametrize("case", ONE_CHANNEL)
+def test_inputs_of_one_channel(case):
+    make, shape, arrange = ONE_CHANNEL[case]
+    model, x = OneChannel(make(), arrange), torch.randn(2, *shape)
+    arch = agrees(model, x).architecture
+    channel = {"channels last": 2, "linear": 1, "axis put in": None}.get(case, 0)
+    locations = tuple(size for axis, size in enumerate(shape) if axis != channel)
+    assert arch["input"].op == Input(1, locations)
+    assert all(arch.locations[name] == tuple(map(range, locations)) for name in ("input", "layer", "last"))
+    assert qnn.shape(model, x, zeta=1.5)(x).shape == model(x).shape
+
+
+PADDED = {
+    "circular": ({"padding": 2, "dilation": 2, "stride": 2}, "circular"),
+    "circular, same": ({"padding": "same", "kernel_size": 4}, "circular"),
+    "circular, less": ({"padding": 1, "kernel_size": 5}, 1),
+    "none": ({"padding": 0}, 0),
+    "reflect": ({"padding": 1, "padding_mode": "reflect"}, "same"),
+    "replicate": ({"padding": 1, "padding_mode": "replicate"}, "same"),
+}
+
+
+@pytest.mark.parametrize(("options", "expected"), PADDED.values(), ids=PADDED)
+def test_padding_by_values_of_the_map(options, expected):
+    layer = nn.Conv1d(3, 4, **{"kernel_size": 3, "padding_mode": "circular", **options})
+    op = agrees(nn.Sequential(layer, nn.ReLU()), torch.randn(2, 3, 11)).architecture["0"].op
+    assert isinstance(op, Affine)
+    assert op.padding == expected
+
+
+def test_a_dilated_even_kernel_does_not_go_round():
+    """Torch pads it on the left by another count than a circular `Affine` does."""
+    layer = nn.Conv1d(3, 4, 2, dilation=2, padding="same", padding_mode="circular")
+    with pytest.raises(qc.QCMapError, match="dilated kernel of the even size 2"):
+        qnn.trace(nn.Sequential(layer, nn.ReLU()), torch.randn(2, 3, 11))
