@@ -132,6 +132,49 @@ def test_counts_beyond_floats():
     assert found == pytest.approx(math.log(6) + 300 * math.log(100), rel=1e-14)
 
 
+@pytest.mark.parametrize("joined", ["sum", "concat", "outputs", "weight of 0"])
+def test_a_closed_branch_does_not_hide_its_neighbour(joined):
+    """100^200 paths that the first example closes, beside one unit: pairs with it have H = x x' of the unit alone."""
+    b = qc.Builder("towers")
+    x = h = b.input("x", 2)
+    for k in range(200):
+        h = b.activation(b.affine(h, 100), "relu", name=f"tower{k}")
+    h, unit = b.affine(h, 1), b.activation(b.affine(x, 1), "relu", name="unit")
+    match joined:
+        case "sum":
+            arch = b.build([b.sum([h, unit], [1, 1])])
+        case "concat":
+            arch = b.build([b.affine(b.concat([h, unit]), 1)])
+        case "weight of 0":
+            arch = b.build([b.sum([h, unit], [0, 1])])
+        case _:
+            arch = b.build([h, unit])
+    inputs = np.array([[1.0, 2], [3, -2]])
+    for closed in (198, 199):
+        gates = Gates.all_open(arch, 2).to_arrays()
+        gates[f"tower{closed}"][0] = 0
+        found = log_path_kernel(arch, gates, inputs)
+        np.testing.assert_array_equal(found.sign, [[1, -1], [-1, 1]])
+        paths = 0 if joined == "weight of 0" else 200 * math.log(100)
+        want = [[math.log(5), 0], [0, math.log(13) + paths]]
+        np.testing.assert_allclose(found.logarithm, want, rtol=1e-13, atol=1e-13)
+
+
+def test_cancelling_inputs_are_not_taken_for_closed_gates():
+    """x x' sums to 0 over channels, but is 1 behind gates that open the first alone."""
+    b = qc.Builder("orthogonal")
+    x = b.input("x", 2)
+    tower = x
+    for k in range(200):
+        tower = b.activation(b.affine(tower, 100), "relu", name=f"tower{k}")
+    gated = b.activation(b.concat([x, b.affine(tower, 1)]), "relu", name="first")
+    arch = b.build([b.affine(gated, 1)])
+    gates = Gates.all_open(arch, 2).to_arrays() | {"first": np.array([[1, 0, 0], [1, 0, 0]])}
+    found = log_path_kernel(arch, gates, np.array([[1.0, 1], [1, -1]]))
+    np.testing.assert_array_equal(found.sign[0, 1], 1)
+    np.testing.assert_allclose(found.logarithm[0, 1], 0, atol=1e-13)
+
+
 def test_value_tangent_kernel_as_matrix_and_operator():
     arch = random_network(1, "dense")
     table, (_, weights, _) = path_table(arch), integers(arch, 6)

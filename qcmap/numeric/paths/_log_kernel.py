@@ -17,6 +17,10 @@ from qcmap.numeric.paths._kernel import block_side, slices, squared, to_floats
 Array = NDArray[np.float64]
 
 
+_LOWEST = -(2**40)
+"""The exponent of 0: below that of any other value."""
+
+
 class LogKernel(NamedTuple):
     """A kernel as ``sign * exp(logarithm)``, as of ``numpy.linalg.slogdet``; the logarithm of 0 is minus infinity."""
 
@@ -90,6 +94,9 @@ def _kept(rule: Callable[[Node, list[Value]], Value], *, normalise: bool) -> Cal
 
 def _aligning(rule: Callable[[Node, list[Value]], Value]) -> Callable[[Node, list[_Scaled]], _Scaled]:
     def at(node: Node, values: list[_Scaled]) -> _Scaled:
+        if isinstance(node.op, Sum):
+            pairs = zip(values, node.op.weights, strict=True)
+            values = [value if weight != 0 else _Scaled(value.pieces, _LOWEST) for value, weight in pairs]
         aligned, exponent = _aligned(values)
         return _Scaled(rule(node, aligned), exponent)
 
@@ -100,14 +107,25 @@ def _normalised(pieces: Value, exponent: Any) -> _Scaled:
     """Behind an affine layer, whose pieces are one matrix each: the largest entry of each pair is near 1."""
     largest = np.max([np.abs(piece.terms[0].matrix).max(axis=0) for piece in pieces], axis=0)
     power = np.frexp(largest)[1].astype(np.int64)
-    return _Scaled(_shifted(pieces, -power), exponent + power)
+    return _Scaled(_shifted(pieces, -power), np.where(largest > 0, exponent + power, _LOWEST))
 
 
 def _aligned(values: list[_Scaled]) -> tuple[list[Value], Any]:
-    exponent = values[0].exponent
-    for value in values[1:]:
-        exponent = np.maximum(exponent, value.exponent)
-    return [_shifted(value.pieces, value.exponent - exponent) for value in values], exponent
+    exponents = [np.where(_not_zero(value.pieces), value.exponent, _LOWEST) for value in values]
+    exponent = np.max(np.broadcast_arrays(*exponents), axis=0)
+    return [_shifted(value.pieces, own - exponent) for value, own in zip(values, exponents, strict=True)], exponent
+
+
+def _not_zero(pieces: Value) -> Any:
+    """For which pairs some entry is not 0, [n, n']: gates are factors, and closed ones leave the matrix as it is."""
+    marked = [Piece(p.channels, tuple(_marked(term) for term in p.terms)).total().sum(axis=0) for p in pieces]
+    return np.sum(np.broadcast_arrays(*marked), axis=0) > 0
+
+
+def _marked(term: Term) -> Term:
+    """1 for all that is not 0, so that nothing cancels or underflows."""
+    left, right = (None if a is None else (a != 0).astype(float) for a in (term.left, term.right))
+    return Term((term.matrix != 0).astype(float), left, right)
 
 
 def _shifted(pieces: Value, power: Any) -> Value:
