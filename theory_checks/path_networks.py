@@ -58,7 +58,8 @@ class Plain:
     @property
     def arch(self) -> qc.Architecture:
         """The same chain as an architecture; hidden layers have one width."""
-        return qc.zoo.mlp(self.depth - 1, width=self.sizes[1], in_channels=self.sizes[0], out_channels=1)
+        inputs, width = self.sizes[:2]
+        return qc.zoo.mlp(self.depth - 1, width=width, activation="relu", in_channels=inputs, out_channels=1)
 
     @property
     def named_gates(self) -> dict[str, Array]:

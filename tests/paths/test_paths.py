@@ -119,6 +119,19 @@ def test_relu_networks_give_their_own_gates():
             np.testing.assert_array_equal(done.maps[node.id], np.maximum(done.maps[node.inputs[0]], 0))
 
 
+@pytest.mark.parametrize("activation", ["gelu", "tanh", "leaky_relu"])
+def test_gates_of_relu_are_refused_to_other_activations(activation):
+    arch = qc.zoo.mlp(1, width=3, in_channels=2, out_channels=1, activation=activation)
+    gates, x = Gates.all_open(arch, 2), np.array([[1, 2], [3, -1]])
+    weights = {name: np.ones(shape, dtype=int) for name, shape in Units.of(arch).weights.items()}
+    for run in (lambda: gated_ntk(arch, weights, None, x), lambda: run_relu(arch, weights, x)):
+        with pytest.raises(
+            ArchitectureError, match=rf"layer1\.activation: .* it is {activation}; make it relu, or give"
+        ):
+            run()
+    np.testing.assert_array_equal(gated_ntk(arch, weights, gates, x), [[42, 21], [21, 42]])
+
+
 def test_counts_beyond_floats():
     arch = qc.zoo.mlp(300, width=100, in_channels=2, out_channels=3)
     assert count_paths(arch) == 2 * 100**300 * 3

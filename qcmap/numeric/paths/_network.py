@@ -27,7 +27,7 @@ from qcmap.architecture import (
     Units,
 )
 from qcmap.architecture._units import Integers
-from qcmap.errors import DataError
+from qcmap.errors import ArchitectureError, DataError
 from qcmap.numeric.paths._coactive import tapped, windows
 from qcmap.numeric.paths._gates import Gates, Layered, gates_of, inputs_of
 from qcmap.numeric.paths._weights import Weights, weights_of
@@ -125,10 +125,14 @@ def run_gated(
 def run_relu(arch: Architecture | Units, weights: Weights | Mapping[str, Any], x: Any) -> GatedPass:
     """The network with ReLU at every activation; its gates are those that are on, q > 0 (NPF, Table 1).
 
-    A max pooling takes the first of its largest entries. Raises as `run_gated`, and for an architecture with scalar
-    gating variables.
+    A max pooling takes the first of its largest entries. Raises as `run_gated`, for an architecture with scalar gating
+    variables, and `ArchitectureError` for one with another activation than ReLU.
     """
     given = weights_of(arch, weights)
+    for node in given.units.architecture.nodes:
+        if isinstance(node.op, Nonlinear) and node.op.name != "relu":
+            rule = f"its gates are not those of ReLU: it is {node.op.name}"
+            raise ArchitectureError(node.id, rule, "make it relu, or give gates to run_gated")
     if given.units.variables:
         raise DataError(given.units.variables[0], "ReLU does not say what this gating variable is", "use run_gated")
     return _run(given, inputs_of(given.units, x), None)

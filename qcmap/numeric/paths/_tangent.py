@@ -49,7 +49,7 @@ def gated_ntk(
     DataError
         For weights, gates or inputs that do not fit.
     ArchitectureError
-        As `Units.of`.
+        As `Units.of`; without gates, naming an activation that is not ReLU.
     """
     done = run_relu(arch, weights, x) if gates is None else run_gated(arch, weights, gates, x)
     return tangent_kernel(done)
