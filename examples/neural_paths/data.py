@@ -26,8 +26,13 @@ def digits(folder: str | None, seed: int, train: int, validation: int) -> Base:
     return {split: images[part] for split, part in zip(SPLITS, parts, strict=True)}
 
 
-def from_files(read: Callable[[Path], tuple[Images, Images]], name: str) -> Callable[[str | None, int, int, int], Base]:
-    """Data of a folder: the first training images to train on, the last to validate; the same for all seeds."""
+def from_files(
+    read: Callable[[Path], tuple[Images, Images]], name: str = ""
+) -> Callable[[str | None, int, int, int], Base]:
+    """Data of a folder: the first training images to train on, the last to validate; the same for all seeds.
+
+    ``read`` gets the folder of this name in it, or the folder itself.
+    """
 
     def base(folder: str | None, seed: int, train: int, validation: int) -> Base:
         if folder is None:
@@ -44,7 +49,7 @@ def from_files(read: Callable[[Path], tuple[Images, Images]], name: str) -> Call
 BASES: Mapping[str, Callable[[str | None, int, int, int], Base]] = {
     "digits": digits,
     "mnist": from_files(read_mnist, "mnist"),
-    "cifar": from_files(read_cifar10, "cifar-10-batches-bin"),
+    "cifar": from_files(read_cifar10),
 }
 """From a folder, a seed, and the numbers of training and validation examples."""
 

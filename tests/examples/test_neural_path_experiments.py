@@ -1,6 +1,7 @@
 """The experiments on neural paths at tiny size, and the parts they are made of."""
 
 import json
+import struct
 from itertools import pairwise
 
 import numpy as np
@@ -16,7 +17,7 @@ from examples.neural_paths.table import EXPERIMENTS
 from models.gated import DeepGatedNetwork, MemorisationNetwork
 from models.gated_layers import fully_connected
 from qcmap.errors import ArgumentError, NumericalError
-from qcmap.nn.train.data import Images
+from qcmap.nn.train.data import Images, _cifar10, _mnist
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -150,6 +151,29 @@ def test_data_of_a_folder(tmp_path):
         base(None, 0, 30, 10)
     with pytest.raises(ArgumentError, match="more than its 40"):
         base(str(tmp_path), 0, 35, 10)
+
+
+def test_bases_read_the_official_formats(tmp_path, monkeypatch):
+    """Five images in each file, with sizes that count as official."""
+    random = np.random.default_rng(0)
+    (tmp_path / "mnist").mkdir()
+    (tmp_path / "cifar-10-batches-bin").mkdir()
+    for kind in ("train", "t10k"):
+        images, labels = random.integers(0, 256, (5, 28, 28)), np.arange(5)
+        for name, array in ((f"{kind}-images-idx3-ubyte", images), (f"{kind}-labels-idx1-ubyte", labels)):
+            header = struct.pack(f">BBBB{array.ndim}i", 0, 0, 8, array.ndim, *array.shape)
+            (tmp_path / "mnist" / name).write_bytes(header + array.astype(np.uint8).tobytes())
+            monkeypatch.setitem(_mnist._UNPACKED, name, len(header) + array.size)
+    rows = random.integers(0, 256, (6, 5, 3073)).astype(np.uint8)
+    rows[..., 0] %= 10
+    for name, batch in zip([*(f"data_batch_{k}" for k in range(1, 6)), "test_batch"], rows, strict=True):
+        (tmp_path / "cifar-10-batches-bin" / f"{name}.bin").write_bytes(batch.tobytes())
+    monkeypatch.setattr(_cifar10, "_BATCH", 5 * 3073)
+    mnist, cifar = (data.BASES[name](str(tmp_path), 0, 3, 2) for name in ("mnist", "cifar"))
+    assert [mnist[split].labels.tolist() for split in data.SPLITS] == [[0, 1, 2], [3, 4], [0, 1, 2, 3, 4]]
+    assert cifar["train"].labels.tolist() == rows[0, :3, 0].tolist()
+    assert cifar["validation"].labels.tolist() == rows[4, 3:, 0].tolist()
+    assert cifar["test"].labels.tolist() == rows[5, :, 0].tolist()
 
 
 def test_paper_sizes_run_on_files(monkeypatch):
