@@ -94,7 +94,8 @@ class DeepGatedNetwork(nn.Module):
     forwards
         What the features hand on, in place of the regime's.
     learnt
-        For features that start from a trained network: that network, of the same layout.
+        For features that start from a trained network: that network, of the same layout; they start from what gives
+        it its gates.
     repeats
         The values have so many times as many hidden channels as the features, and gates are repeated: DGN^(m) of NPF,
         appendix C.
@@ -146,7 +147,7 @@ class DeepGatedNetwork(nn.Module):
 
         self.values = made(repeats)
         self.features = None if row.features is None else made(1)
-        starts = {"same": self.values, "learnt": learnt.values if isinstance(learnt, DeepGatedNetwork) else learnt}
+        starts = {"same": self.values, "learnt": _gating(learnt) if isinstance(learnt, DeepGatedNetwork) else learnt}
         if self.features is not None and row.features in starts:
             _copy(starts[row.features], self.features)
         for name in ("features", "values"):
@@ -156,7 +157,7 @@ class DeepGatedNetwork(nn.Module):
 
     def gates(self, x: Tensor) -> dict[str, Tensor]:
         """The gates [batch, channels, *locations] of each hidden layer, by name, as the values get them."""
-        layers = self.values if self.features is None else self.features
+        layers = _gating(self)
         passed = torch.relu if self.forwards == "relu" else self.gate.passed
         found = layers.gates(x, self.gate, passed)
         if self.repeats == 1:
@@ -241,6 +242,11 @@ def _named(regime: str | Regime) -> Regime:
     if regime not in REGIMES:
         raise ArgumentError("regime", f"there is no regime {regime!r}", f"choose from {', '.join(REGIMES)}")
     return REGIMES[regime]
+
+
+def _gating(network: DeepGatedNetwork) -> GatedLayers:
+    """The part that gives a network its gates."""
+    return network.values if network.features is None else network.features
 
 
 def _copy(given: GatedLayers | None, layers: GatedLayers) -> None:

@@ -88,6 +88,14 @@ def test_starts():
     assert not torch.equal(apart.features.layer1.weight, apart.values.layer1.weight)
 
 
+@pytest.mark.parametrize("regime", ["dlnpf", "soft_galu"])
+def test_learnt_gates_are_those_of_the_features_that_gave_them(regime):
+    learnt, x = DeepGatedNetwork(FC, (4,), regime, seed=4), inputs((4,))
+    model = DeepGatedNetwork(FC, (4,), "flnpf", learnt=learnt, forwards=learnt.forwards, gate=learnt.gate, seed=3)
+    for name, gate in learnt.gates(x).items():
+        assert torch.equal(model.gates(x)[name], gate)
+
+
 def test_padding_of_gates():
     """DGN^(m): G(k w + i) = G(i), and the mean over the copies of equal values is the plain network's output."""
     plain, model, x = network("frnpf_ii"), network("frnpf_ii", repeats=3), inputs((4,))
