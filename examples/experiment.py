@@ -193,6 +193,14 @@ def mean_and_error(values: np.ndarray) -> tuple[float, float]:
     return float(values.mean()), float((values - values[0]).std(ddof=1) / np.sqrt(len(values)))
 
 
+def mean_and_interval(values: np.ndarray) -> tuple[float, float]:
+    """The mean over runs and half its 95% interval by Student's t."""
+    from scipy.stats import t
+
+    mean, error = mean_and_error(values)
+    return mean, float(t.ppf(0.975, len(values) - 1)) * error
+
+
 def half_time(times: np.ndarray, losses: np.ndarray) -> np.ndarray:
     """When each run's loss, [times, runs], is below half of its first value; the last time if it never is."""
     below = losses < losses[0] / 2
@@ -202,6 +210,11 @@ def half_time(times: np.ndarray, losses: np.ndarray) -> np.ndarray:
 def shown(mean: float, error: float) -> str:
     """For people: mean and standard error."""
     return f"{mean:.3g} +- {error:.1g}"
+
+
+def shown_interval(mean: float, half: float) -> str:
+    """For people: mean and half its 95% interval."""
+    return f"{mean:.2f} (95% +- {half:.2f})"
 
 
 def listed(values: Mapping[float, Sequence[float]], label: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from examples.experiment import Cells, Experiment, Finding, Result, mean_and_error
+from examples.experiment import Cells, Experiment, Finding, Result, mean_and_error, mean_and_interval, shown_interval
 from examples.neural_paths.data import BASES, Part, tensors
 from examples.neural_paths.training import Training, trained
 from models.gated import DeepGatedNetwork
@@ -98,33 +98,21 @@ def findings(accuracy: Mapping[str, np.ndarray], train: Mapping[str, np.ndarray]
     seen = ", ".join(f"{regime} {m:.2f} +- {e:.2f}" for regime, (m, e) in _stats(accuracy).items())
     fitted = ", ".join(f"{regime} {values.mean():.1f}" for regime, values in train.items())
     random, learnt = ("frnpf_ii", "frnpf_di"), ("flnpf", "dlnpf")
-    apart = _difference(accuracy, "frnpf_ii", "frnpf_di")
-    gains = {(a, b): _difference(accuracy, a, b) for a in learnt for b in random}
-    tops = {other: _difference(accuracy, "relu", other) for other in learnt}
+    apart = mean_and_interval(accuracy["frnpf_ii"] - accuracy["frnpf_di"])
+    gains = {(a, b): mean_and_interval(accuracy[a] - accuracy[b]) for a in learnt for b in random}
+    tops = {other: mean_and_interval(accuracy["relu"] - accuracy[other]) for other in learnt}
     return (
         Finding("fixed random gates do as well from dependent as from independent starts", abs(apart[0]) <= apart[1],
-                f"difference {_shown(*apart)}; all: {seen}; on training examples: {fitted}"),
+                f"difference {shown_interval(*apart)}; all: {seen}; on training examples: {fitted}"),
         Finding("learnt gates do better than fixed random ones", all(mean > error for mean, error in gains.values()),
-                "; ".join(f"{a} - {b} {_shown(*gain)}" for (a, b), gain in gains.items())),
+                "; ".join(f"{a} - {b} {shown_interval(*gain)}" for (a, b), gain in gains.items())),
         Finding("ReLU is at the top or within error", all(mean >= -error for mean, error in tops.values()),
-                "; ".join(f"relu - {other} {_shown(*top)}" for other, top in tops.items())),
+                "; ".join(f"relu - {other} {shown_interval(*top)}" for other, top in tops.items())),
     )  # fmt: skip
-
-
-def _difference(accuracy: Mapping[str, np.ndarray], one: str, other: str) -> tuple[float, float]:
-    """The mean difference of two regimes, and half its 95% interval by Student's t."""
-    from scipy.stats import t
-
-    mean, error = mean_and_error(accuracy[one] - accuracy[other])
-    return mean, float(t.ppf(0.975, len(accuracy[one]) - 1)) * error
 
 
 def _stats(values: Mapping[str, np.ndarray]) -> dict[str, tuple[float, float]]:
     return {name: mean_and_error(row) for name, row in values.items()}
-
-
-def _shown(mean: float, error: float) -> str:
-    return f"{mean:.2f} (95% +- {error:.2f})"
 
 
 def _plain(values: Mapping[str, np.ndarray]) -> dict[str, list[float]]:

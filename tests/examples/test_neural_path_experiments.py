@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from scipy.stats import ttest_1samp
 
 import qcmap.nn as qnn
-from examples.experiment import Cells
+from examples.experiment import Cells, mean_and_interval
 from examples.neural_paths import adapting, data, descent, memorise, soft, stages, table2, training
 from examples.neural_paths.__main__ import main
 from examples.neural_paths.table import EXPERIMENTS
@@ -118,6 +119,31 @@ def test_verdicts_of_table_2_can_fail():
     assert verdicts(frnpf_di=94) == [False, True, True]
     assert verdicts(flnpf=92) == [True, False, True]
     assert verdicts(relu=95) == [True, True, False]
+
+
+def test_intervals_are_those_of_student():
+    values = np.array([0.3, -0.2, 0.5, 1.1])
+    mean, half = mean_and_interval(values)
+    interval = ttest_1samp(values, 0).confidence_interval(0.95)
+    np.testing.assert_allclose([mean - half, mean + half], [interval.low, interval.high], rtol=1e-12)
+
+
+@pytest.mark.parametrize(("seeds", "holds"), [(3, True), (5, False)])
+def test_verdicts_within_error_count_the_seeds(seeds, holds):
+    """A difference of 3.5 standard errors: Student's quantile is 4.30 with three seeds, 2.78 with five."""
+    spread = np.arange(seeds) - (seeds - 1) / 2
+    relu = 90 + spread + 3.5 * spread.std(ddof=1) / np.sqrt(seeds)
+    row = table2.Settings(seeds=seeds)
+
+    def found(run, rows):
+        result = run(lambda given, compute: rows[given["seed"]])
+        return next(finding.holds for finding in result.findings if "as well as ReLU" in finding.says)
+
+    by_stage = [{"relu": value, "random": 50.0, "1": 80.0, "2": 90.0} for value in relu]
+    assert found(lambda cells: stages.run(stages.Settings(row, (1, 2)), cells), by_stage) == holds
+    settings = soft.Settings(row, betas=(1, 2), epsilons=(0.1,))
+    by_gate = [{n: {"test": v if n == "relu" else 90.0, "train": 90.0} for n in settings.names} for v in relu]
+    assert found(lambda cells: soft.run(settings, cells), by_gate) == holds
 
 
 def test_parts_of_the_data():
