@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from qcmap.numeric.paths._adapting import (
         AdaptingKernels,
         GateNetwork,
-        SoftGate,
         activity_sensitivities,
         adapting_kernels,
         delta,
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from qcmap.numeric.paths._chain_moments import chain_moments
     from qcmap.numeric.paths._expected import ExpectedKernels, expected_kernels
     from qcmap.numeric.paths._first import first_paths
+    from qcmap.numeric.paths._gate_function import GateFunction
     from qcmap.numeric.paths._gates import Gates
     from qcmap.numeric.paths._kernel import (
         KernelBlock,
@@ -47,7 +47,6 @@ _HOMES = {
     "numeric.paths._adapting": (
         "AdaptingKernels",
         "GateNetwork",
-        "SoftGate",
         "activity_sensitivities",
         "adapting_kernels",
         "delta",
@@ -58,6 +57,7 @@ _HOMES = {
         "expected_kernels",
     ),
     "numeric.paths._first": ("first_paths",),
+    "numeric.paths._gate_function": ("GateFunction",),
     "numeric.paths._gates": ("Gates",),
     "numeric.paths._kernel": (
         "KernelBlock",
@@ -107,6 +107,7 @@ _HOMES = {
 __all__ = [
     "AdaptingKernels",
     "ExpectedKernels",
+    "GateFunction",
     "GateNetwork",
     "GatedPass",
     "Gates",
@@ -114,7 +115,6 @@ __all__ = [
     "KernelMoments",
     "LogKernel",
     "PathTable",
-    "SoftGate",
     "Spectrum",
     "Units",
     "ValueTangent",

@@ -5,21 +5,13 @@ import math
 
 import numpy as np
 import pytest
-import torch
 from click.testing import CliRunner
 
 from qcmap import demo
 from qcmap.cli import main
 from qcmap.errors import Infeasible
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 SHAPED = [name for name, network in demo.NETWORKS.items() if network.shaped]
 

@@ -7,14 +7,14 @@ from functools import cache
 
 import numpy as np
 
-from qcmap.paths import GateNetwork, SoftGate, activity_sensitivities, adapting_kernels, delta, overlap, path_table
+from qcmap.paths import GateFunction, GateNetwork, activity_sensitivities, adapting_kernels, delta, overlap, path_table
 from theory_checks.npf_paths import soft_gradient
 from theory_checks.path_networks import Array, Plain, signs
 from theory_checks.registry import Outcome, Tally, checks
 
 CASES = ((2, 2, 2), (3, 2, 1), (2, 3, 1))
 """Depth, width and inputs."""
-GATE = SoftGate(3.0, 0.1)
+GATE = GateFunction(3.0, 0.1)
 SIGMA = 0.7
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 import qcmap as qc
-from qcmap.paths import SoftGate, adapting_kernels, gated_ntk, overlap, path_table, value_tangent
+from qcmap.paths import GateFunction, adapting_kernels, gated_ntk, overlap, path_table, value_tangent
 from theory_checks.path_networks import Array, Plain
 from theory_checks.registry import Outcome, Tally, checks
 
@@ -178,7 +178,7 @@ def conditioning(subject: Callable[[Array], float], effort: int) -> Outcome:
     return tally.outcome()
 
 
-def soft_outputs(features: Array, values: Array, plain: Plain, gate: SoftGate, *, forwards: str = "relu") -> Array:
+def soft_outputs(features: Array, values: Array, plain: Plain, gate: GateFunction, *, forwards: str = "relu") -> Array:
     """Outputs [n] of values with the soft gates of features (NPF, Figure 2); complex weights are allowed."""
     z, h = plain.x.astype(complex), plain.x.astype(complex)
     for f, v in zip(plain.matrices(features)[:-1], plain.matrices(values)[:-1], strict=True):
@@ -189,7 +189,7 @@ def soft_outputs(features: Array, values: Array, plain: Plain, gate: SoftGate, *
     return (h @ plain.matrices(values)[-1].T)[:, 0]
 
 
-def soft_gradient(features: Array, values: Array, plain: Plain, gate: SoftGate, *, forwards: str = "relu") -> Array:
+def soft_gradient(features: Array, values: Array, plain: Plain, gate: GateFunction, *, forwards: str = "relu") -> Array:
     """Derivatives [n, features' and values' weights], by steps in the imaginary direction."""
     step, columns = 1e-30, []
     for one in np.eye(2 * plain.count):
@@ -209,7 +209,7 @@ def decoupled_learning(subject: Callable[[qc.paths.AdaptingKernels], tuple[Array
     """Against derivatives in all weights, and in the values' alone."""
     tally = Tally()
     for seed in range(3 * effort):
-        plain, gate = Plain.random(seed, 3, 3), SoftGate(4.0, 0.1 * (seed % 2))
+        plain, gate = Plain.random(seed, 3, 3), GateFunction(4.0, 0.1 * (seed % 2))
         random = np.random.default_rng(seed)
         features, values = random.standard_normal(plain.count), random.standard_normal(plain.count)
         forwards = ("relu", "gate")[seed % 2]

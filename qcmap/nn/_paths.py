@@ -11,9 +11,8 @@ from torch import Tensor
 
 from qcmap.architecture import Architecture, Units
 from qcmap.errors import ArgumentError, NumericalError
-from qcmap.numeric.paths._coactive import CoactiveWalk, Side
 from qcmap.numeric.paths._gates import Gates, gates_of, inputs_of
-from qcmap.numeric.paths._kernel import KernelBlock, block_side, slices, squared
+from qcmap.numeric.paths._kernel import KernelBlock, block_side, blocks_of, squared
 
 _LARGER = 8
 """Blocks have this many times the rows of those of `qcmap.path_kernel`, which are made for a processor's cache."""
@@ -85,23 +84,11 @@ def path_kernel_blocks(
     def convert(array: Any) -> Tensor:
         return torch.as_tensor(np.ascontiguousarray(array)).to(device or torch.get_default_device(), dtype)
 
-    def part(rows: slice) -> Side:
-        return Side.of(given.rows(rows), {name: a[:, rows] for name, a in inputs.items()}, convert)
-
-    one = convert(np.ones((1, 1, 1)))
-    for rows in slices(given.count, side or _LARGER * block_side(units)):
-        left = part(rows)
-        for columns in slices(given.count, side or _LARGER * block_side(units)):
-            if columns.start < rows.start:
-                continue
-            values = CoactiveWalk(
-                units, left, left if rows == columns else part(columns), one, convert, squared
-            ).total()
-            if not torch.isfinite(values).all():
-                raise NumericalError(
-                    "path kernel", f"it is beyond the range of {dtype}", "use qcmap.paths.log_path_kernel"
-                )
-            yield KernelBlock(rows, columns, values.expand(rows.stop - rows.start, columns.stop - columns.start))
+    side = _LARGER * block_side(units) if side is None else side
+    for rows, columns, values in blocks_of(given, inputs, given, inputs, convert, squared, side):
+        if not torch.isfinite(values).all():
+            raise NumericalError("path kernel", f"it is beyond the range of {dtype}", "use qcmap.paths.log_path_kernel")
+        yield KernelBlock(rows, columns, values.expand(rows.stop - rows.start, columns.stop - columns.start))
 
 
 def _array(value: Any) -> Any:

@@ -21,6 +21,7 @@ from examples.experiment import Cells
 from qcmap.activations import activation
 from qcmap.errors import ArgumentError, DataError
 from qcmap.nn.train import OPTIMIZERS, Choice, Settings
+from tests.examples.calls import refused
 
 SECTIONS = (
     "28.2", "28.3", "28.4", *(f"28.5.{k}" for k in range(1, 8)), "M.1", "M.2", "M.3", *(f"N.{k}" for k in range(1, 10)),
@@ -28,12 +29,7 @@ SECTIONS = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_the_table_has_every_section():
@@ -243,10 +239,7 @@ def test_divergence_is_a_result():
     ],
 )
 def test_bad_calls_say_what_to_do(arguments, code, message, tmp_path):
-    result = CliRunner().invoke(main, [*arguments, "--output", str(tmp_path)])
-    assert result.exit_code == code
-    assert message in result.output
-    assert not list(tmp_path.glob("28*"))
+    refused(main, arguments, code, message, tmp_path)
 
 
 def test_a_page_without_blocks_is_refused(tmp_path):

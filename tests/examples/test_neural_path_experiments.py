@@ -19,15 +19,9 @@ from models.gated import DeepGatedNetwork, MemorisationNetwork
 from models.gated_layers import fully_connected
 from qcmap.errors import ArgumentError, NumericalError
 from qcmap.nn.train.data import Images, _cifar10, _mnist
+from tests.examples.calls import refused
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 MUST_HOLD = {
     "exp8": ("E K_0 / d = 1", "the first ratio e_1^2 / e_0^2 is about 0.81 at every depth", "K grows while training"),
@@ -273,7 +267,4 @@ def test_cells_are_shared_between_the_experiments_of_one_training(tmp_path, monk
     ],
 )
 def test_bad_calls_say_what_to_do(arguments, code, message, tmp_path):
-    result = CliRunner().invoke(main, [*arguments, "--output", str(tmp_path)])
-    assert result.exit_code == code
-    assert message in result.output
-    assert not list(tmp_path.iterdir())
+    refused(main, arguments, code, message, tmp_path)

@@ -19,15 +19,9 @@ from examples.neural_race.__main__ import main
 from examples.neural_race.hierarchy import HIERARCHY, across, scale
 from examples.neural_race.table import EXPERIMENTS
 from qcmap.errors import ArgumentError, DataError, NumericalError
+from tests.examples.calls import refused
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 MUST_HOLD = {
     "fig3": ("ReLU networks follow the theory, a0 projected", "ReLU networks follow the theory, a0 gates settled"),
@@ -312,7 +306,4 @@ def test_parts_of_a_run_are_kept(tmp_path):
     ],
 )
 def test_bad_calls_say_what_to_do(arguments, code, message, tmp_path):
-    result = CliRunner().invoke(main, [*arguments, "--output", str(tmp_path)])
-    assert result.exit_code == code
-    assert message in result.output
-    assert not list(tmp_path.iterdir())
+    refused(main, arguments, code, message, tmp_path)

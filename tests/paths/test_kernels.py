@@ -9,9 +9,9 @@ import torch
 import qcmap as qc
 from qcmap.errors import ArchitectureError, ArgumentError, DataError, NumericalError
 from qcmap.paths import (
+    GateFunction,
     GateNetwork,
     Gates,
-    SoftGate,
     Spectrum,
     Units,
     activity_sensitivities,
@@ -208,7 +208,7 @@ def gradients(model, x):
 
 @pytest.mark.parametrize("forwards", ["relu", "gate"])
 def test_kernels_of_learnt_gates_by_autograd(forwards):
-    arch, soft = small_chain(4, 3, 2, 1), SoftGate(4.0, 0.1)
+    arch, soft = small_chain(4, 3, 2, 1), GateFunction(4.0, 0.1)
     features, values = (random_weights(arch, 0.8, kind="gaussian", seed=s) for s in (1, 2))
     x = np.random.default_rng(3).standard_normal((4, 2))
     f, v = gradients(TwoNetworks(features, values, soft, forwards), x)
@@ -228,7 +228,7 @@ def test_kernels_of_learnt_gates_by_autograd(forwards):
 
 def test_expected_kernel_of_learnt_gates():
     """Lemma 3.1 over all signs of the values: K_w with the factor d, K_a = sigma^(2d) Sigma * delta, no cross terms."""
-    arch, soft, sigma = small_chain(3, 2, 1), SoftGate(2.0, 0.1), 0.5
+    arch, soft, sigma = small_chain(3, 2, 1), GateFunction(2.0, 0.1), 0.5
     features = random_weights(arch, 1.0, kind="gaussian", seed=5)
     x = np.random.default_rng(6).standard_normal((3, 1))
     network, units = GateNetwork(arch, features, x, soft), Units.of(arch)
@@ -245,7 +245,7 @@ def test_expected_kernel_of_learnt_gates():
 
 
 def test_sensitivity_of_path_activities_by_differences():
-    arch, soft = small_chain(3, 2, 2), SoftGate(3.0)
+    arch, soft = small_chain(3, 2, 2), GateFunction(3.0)
     features, x = random_weights(arch, 1.0, kind="gaussian", seed=5), np.array([[0.3, -1.2], [0.7, 0.4]])
     table, step = path_table(arch), 1e-5
     first, second = delta(arch, GateNetwork(arch, features, x, soft))
@@ -331,9 +331,9 @@ def refused():
         "scale": (lambda: expected_kernels(CHAIN, OPEN, [[1, 1]], -1.0), ArgumentError, "positive number, not -1"),
         "scales": (lambda: expected_kernels(CHAIN, OPEN, [[1, 1]], {"head": 1.0}), DataError, "give one for each of"),
         "shared": (lambda: expected_kernels(shared, {}, [[1, 1]], 1.0), ArchitectureError, "shares its parameters"),
-        "beta": (lambda: SoftGate(0), ArgumentError, "beta: it is a positive number"),
-        "epsilon": (lambda: SoftGate(1, -0.1), ArgumentError, "epsilon: it is 0 or more"),
-        "forwards": (lambda: GateNetwork(CHAIN, random_weights(CHAIN, 1.0), [[1, 1]], SoftGate(1), "both"),
+        "beta": (lambda: GateFunction(0), ArgumentError, "beta: it is a positive number"),
+        "epsilon": (lambda: GateFunction(1, -0.1), ArgumentError, "epsilon: it is 0 or more"),
+        "forwards": (lambda: GateNetwork(CHAIN, random_weights(CHAIN, 1.0), [[1, 1]], GateFunction(1), "both"),
                      ArgumentError, "'relu' or 'gate'"),
         "singular": (lambda: nu(np.ones((2, 2)), [1, -1]), NumericalError, "has no inverse"),
         "labels": (lambda: nu(np.eye(2), [1]), DataError, "for a kernel of 2 examples"),

@@ -11,17 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from qcmap.architecture import Architecture, BatchNorm, Node
-from qcmap.errors import NumericalError
-from qcmap.numeric.paths._coactive import CoactiveWalk, Side
-from qcmap.numeric.paths._gates import Gates, Layered, inputs_of
-from qcmap.numeric.paths._kernel import KernelBlock, block_side, path_kernel_blocks, slices, squared
+from qcmap.nn._paths import path_kernel_blocks as device_blocks
+from qcmap.numeric.paths._gates import Gates
+from qcmap.numeric.paths._kernel import KernelBlock, path_kernel_blocks
 
 if TYPE_CHECKING:
     from qcmap.nn.gates._split import SplitModel
 
 Array = NDArray[np.float64]
-_DEVICE_SIDE = 2048
-"""Rows and columns of a block on a device other than the CPU, for a network with one location."""
 
 
 def path_architecture(arch: Architecture) -> Architecture:
@@ -69,35 +66,9 @@ def kernel_blocks(
         If the kernel is beyond the range of floats.
     """
     if device.type == "cpu":
-        yield from path_kernel_blocks(gates.units, gates, inputs, side=side)
-        return
-    yield from device_blocks(gates, inputs_of(gates.units, inputs, gates.count), device, side)
-
-
-def device_blocks(gates: Gates, inputs: Layered, device: torch.device, side: int | None) -> Iterator[KernelBlock]:
-    """The same by torch: the walk of numpy on tensors of the device."""
-
-    def number(array: NDArray[Any]) -> Tensor:
-        return torch.as_tensor(np.ascontiguousarray(array), device=device).to(torch.float64)
-
-    units, unit = gates.units, number(np.ones((1, 1, 1)))
-    side = side or max(8, _DEVICE_SIDE * block_side(units) // 512)
-
-    def part(rows: slice) -> Side:
-        return Side.of(gates.rows(rows), {name: array[:, rows] for name, array in inputs.items()}, number)
-
-    for rows in slices(gates.count, side):
-        left = part(rows)
-        for columns in slices(gates.count, side):
-            if columns.start < rows.start:
-                continue
-            right = left if rows == columns else part(columns)
-            values = CoactiveWalk(units, left, right, unit, number, squared).total().cpu().numpy()
-            if not np.isfinite(values).all():
-                raise NumericalError(
-                    "path kernel", "it is beyond the range of floats", "use qcmap.paths.log_path_kernel"
-                )
-            yield KernelBlock(rows, columns, values)
+        return path_kernel_blocks(gates.units, gates, inputs, side=side)
+    blocks = device_blocks(gates.units, gates, inputs, device=device, side=side)
+    return (block._replace(values=block.values.cpu().numpy()) for block in blocks)
 
 
 def whole(blocks: Iterator[KernelBlock], count: int) -> Array:

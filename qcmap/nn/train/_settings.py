@@ -14,6 +14,8 @@ from qcmap.nn.train._schedules import SCHEDULES, check_schedule
 SPLITS = ("train", "validation", "test")
 _POSITIVE = ("epochs", "steps", "batch_size", "accumulate", "evaluate_every", "record_every", "checkpoint_every")
 FREE = {"changes_curve": False}
+_SGD = Choice("sgd", learning_rate=3e-3, momentum=0.9)
+_CONSTANT = Choice("constant")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,13 +63,13 @@ class Settings:
         Fixes the order of examples, augmentations and dropout.
     """
 
-    epochs: int = field(default=20)
+    epochs: int = 20
     steps: int | None = None
     batch_size: int = 64
     accumulate: int = 1
     drop_last: bool = False
-    optimizer: Choice = Choice("sgd", learning_rate=3e-3, momentum=0.9)  # noqa: RUF009 - frozen
-    schedule: Choice = Choice("constant")  # noqa: RUF009 - frozen
+    optimizer: Choice = _SGD
+    schedule: Choice = _CONSTANT
     loss: str = "cross_entropy"
     clip_norm: float | None = None
     precision: Literal["full", "bf16", "fp16"] = "full"

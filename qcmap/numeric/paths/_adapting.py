@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
 
 from qcmap.architecture import Architecture, Node, Nonlinear, Units
 from qcmap.errors import ArgumentError, DataError
-from qcmap.numeric.paths._gates import Gates, Layered, inputs_of, positive_number
+from qcmap.numeric.paths._gate_function import GateFunction
+from qcmap.numeric.paths._gates import Gates, Layered, inputs_of
 from qcmap.numeric.paths._network import GatedPass, run_gated, run_with
 from qcmap.numeric.paths._table import PathTable, flat_gates, path_table
 from qcmap.numeric.paths._tangent import weight_gradient
@@ -20,35 +20,6 @@ from qcmap.numeric.paths._weights import Weights, weights_of
 
 Array = NDArray[np.float64]
 Forwards = Literal["relu", "gate"]
-
-
-@dataclass(frozen=True)
-class SoftGate:
-    """G(q) = chi(-beta q), chi(v) = (1 + eps) / (1 + exp(v)): the soft gate of DGN, Table 2.
-
-    Attributes
-    ----------
-    beta
-        Its steepness, positive.
-    epsilon
-        Gates lie between 0 and 1 + epsilon.
-    """
-
-    beta: float
-    epsilon: float = 0.0
-
-    def __post_init__(self) -> None:
-        positive_number("beta", self.beta)
-        if not 0 <= self.epsilon < np.inf:
-            raise ArgumentError("epsilon", f"it is 0 or more, not {self.epsilon!r}", "give e.g. 0.1")
-
-    def __call__(self, q: Array) -> Array:
-        """The gates of pre-activations."""
-        return (1 + self.epsilon) * expit(self.beta * q)
-
-    def slope(self, q: Array) -> Array:
-        """dG/dq = beta G (1 - G / (1 + eps))."""
-        return self.beta * self(q) * expit(-self.beta * q)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +86,7 @@ class GateNetwork:
         arch: Architecture | Units,
         weights: Weights | Mapping[str, Any],
         x: Any,
-        gate: SoftGate,
+        gate: GateFunction,
         forwards: Forwards = "relu",
     ) -> None:
         self.weights = weights_of(arch, weights)
@@ -171,7 +142,7 @@ def adapting_kernels(
     feature_weights: Weights | Mapping[str, Any],
     value_weights: Weights | Mapping[str, Any],
     x: Any,
-    gate: SoftGate,
+    gate: GateFunction,
     forwards: Forwards = "relu",
 ) -> AdaptingKernels:
     """K_w, K_a and the cross terms of a network with soft gates, at given weights (DGN, section 3; NPF, Prop. 4.1).

@@ -179,10 +179,11 @@ def path_kernel_blocks(
     """
     one, _ = _both(arch, gates, None)
     inputs = inputs_of(one.units, x, one.count)
-    if side is not None and (isinstance(side, bool) or side < 1):
-        raise ArgumentError("side", f"it is a number of rows, not {side!r}", "give 1 or more")
-    for block in _blocks(one, inputs, one, inputs, float, squared, side):
-        yield block._replace(values=_finite(block.values))
+    for rows, columns, values in blocks_of(
+        one, inputs, one, inputs, to_floats, squared, block_side(one.units) if side is None else side
+    ):
+        shape = (rows.stop - rows.start, columns.stop - columns.start)
+        yield KernelBlock(rows, columns, np.broadcast_to(_finite(values), shape))
 
 
 def _both(
@@ -195,19 +196,21 @@ def _both(
 def _matrix(one: Gates, x: Layered | None, two: Gates, x2: Layered | None, convert: Any, factor: Any) -> NDArray[Any]:
     """The whole matrix, filled by symmetry."""
     matrix = np.empty((one.count, two.count), dtype=np.float64 if convert is float else object)
-    for rows, columns, values in _blocks(one, x, two, x2, convert, factor, None):
+    number = to_floats if convert is float else convert
+    for rows, columns, values in blocks_of(one, x, two, x2, number, factor, block_side(one.units)):
         matrix[rows, columns] = values
         if one is two and rows != columns:
-            matrix[columns, rows] = np.broadcast_to(values, matrix[rows, columns].shape).T
+            matrix[columns, rows] = matrix[rows, columns].T
     return matrix
 
 
-def _blocks(
-    one: Gates, x: Layered | None, two: Gates, x2: Layered | None, convert: Any, factor: Any, side: int | None
+def blocks_of(
+    one: Gates, x: Layered | None, two: Gates, x2: Layered | None, number: Any, factor: Any, side: int
 ) -> Iterator[KernelBlock]:
-    """Blocks; only those on and above the diagonal if both sets are the same."""
-    number = to_floats if convert is float else convert
-    side = side or block_side(one.units)
+    """Blocks of values that spread to their shape; only those on and above the diagonal if both sets are the same.
+
+    ``number`` makes of arrays what the walk computes with: floats, exact numbers, tensors of a device.
+    """
     unit = number(np.ones((1, 1, 1)))
     for rows in slices(one.count, side):
         left = Side.of(one.rows(rows), _some(x, rows), number)
@@ -215,10 +218,9 @@ def _blocks(
             if one is two and columns.start < rows.start:
                 continue
             right = left if one is two and rows == columns else Side.of(two.rows(columns), _some(x2, columns), number)
-            with np.errstate(over="ignore", invalid="ignore"):  # what leaves this file is checked
+            with np.errstate(over="ignore", invalid="ignore"):  # what leaves is checked
                 values = CoactiveWalk(one.units, left, right, unit, number, factor).total()
-            shape = (rows.stop - rows.start, columns.stop - columns.start)
-            yield KernelBlock(rows, columns, np.broadcast_to(values, shape))
+            yield KernelBlock(rows, columns, values)
 
 
 def block_side(units: Units) -> int:
@@ -230,7 +232,9 @@ def block_side(units: Units) -> int:
 
 
 def slices(count: int, side: int) -> list[slice]:
-    """Consecutive ranges of at most ``side``."""
+    """Consecutive ranges of at most ``side``; raises `ArgumentError` for a side that is no positive integer."""
+    if isinstance(side, bool) or not isinstance(side, int) or side < 1:
+        raise ArgumentError("side", f"it is a number of rows, not {side!r}", "give 1 or more")
     return [slice(first, min(first + side, count)) for first in range(0, count, side)]
 
 

@@ -11,8 +11,7 @@ import qcmap.nn as qnn
 from models import DeepGatedNetwork
 from models.gated_layers import fully_connected, gconv, vconv
 from qcmap.errors import ArchitectureError, DataError
-from qcmap.nn.gates._path_kernel import device_blocks, inputs_by_node, whole
-from qcmap.numeric.paths._gates import inputs_of
+from qcmap.nn.gates._path_kernel import inputs_by_node, whole
 
 LAYOUTS = {
     "fc": (fully_connected([4, 5], 3), (3,)),
@@ -44,8 +43,7 @@ def test_by_torch_as_by_numpy(name):
     model, x = network(name)
     split = qnn.split_gates(model, x)
     gates = split.path_gates(x, block=3)
-    inputs = inputs_of(gates.units, inputs_by_node(split, (x,)), len(x))
-    by_torch = whole(device_blocks(gates, inputs, torch.device("cpu"), 3), len(x))
+    by_torch = whole(qnn.path_kernel_blocks(gates.units, gates, inputs_by_node(split, (x,)), side=3), len(x))
     np.testing.assert_allclose(by_torch, split.path_kernel(x), rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(whole(split.path_kernel_blocks(x, side=2), len(x)), by_torch, rtol=1e-12, atol=1e-12)
 

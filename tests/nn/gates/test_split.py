@@ -177,7 +177,9 @@ def test_gates_are_a_dictionary():
         split.values(torch.zeros(4, 2).double())
 
 
-@pytest.mark.parametrize(("beta", "epsilon"), [(0, 0), (-1, 0), (float("nan"), 0), (4, -0.1), (float("inf"), 0.1)])
+@pytest.mark.parametrize(
+    ("beta", "epsilon"), [(0, 0), (-1, 0), (float("nan"), 0), (4, -0.1), (float("inf"), 0.1), ("4", 0), (1, True)]
+)
 def test_gate_functions_have_a_range(beta, epsilon):
     with pytest.raises(ArgumentError):
         qnn.GateFunction(beta, epsilon)
@@ -195,3 +197,4 @@ def test_slope_of_a_soft_gate():
     fine = torch.linspace(-5, 5, 2001, dtype=torch.float64)
     for threshold in (0.3, 0.6, 0.9, 1.1):
         assert gate.largest_slope(threshold) >= gate.slope(fine)[gate(fine) > threshold].max() > 0
+    assert gate.largest_slope(1.5) == 0  # no gate exceeds it
