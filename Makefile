@@ -23,6 +23,7 @@ lint: $(VENV)/.dev
 
 theory: $(VENV)/.dev
 	$(BIN)/python -m theory_checks --self-test
+	$(BIN)/python -m theory_checks --refute --self-test
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m pytest benchmarks --benchmark-only -p no:cacheprovider --benchmark-json=benchmarks/results/latest.json

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -20,10 +21,29 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 @click.option("--self-test", is_flag=True, help="Also run every broken subject, which the check must reject.")
 @click.option("--effort", type=click.IntRange(min=1), default=1, show_default=True, help="Multiplies the instances.")
+@click.option(
+    "--jobs", type=click.IntRange(min=1), help="Processes; one for each core if left out and there are no IDS."
+)
+@click.option("--refute", is_flag=True, help="Instead, find and shrink a counterexample to every refuted statement.")
 @click.option("--list", "list_only", is_flag=True, help="List the checks and what they claim, and run none.")
-def main(ids: tuple[str, ...], *, as_json: bool, self_test: bool, effort: int, list_only: bool) -> None:
-    """Run the checks of the papers' statements: all, or those that IDS name (dks-15, dks-32/as_printed)."""
-    from theory_checks.registry import UnknownCheckError, evaluate, select
+def main(
+    ids: tuple[str, ...],
+    *,
+    as_json: bool,
+    self_test: bool,
+    effort: int,
+    jobs: int | None,
+    refute: bool,
+    list_only: bool,
+) -> None:
+    """Run the checks of the papers' statements: all, or those that IDS name (dks-15, dks-32/as_printed).
+
+    The exit code is 1 if a check fails, 2 for a bad option.
+
+    Examples: python -m theory_checks --self-test; python -m theory_checks dks-23 --effort 10;
+    python -m theory_checks --refute
+    """
+    from theory_checks.registry import UnknownCheckError, select
 
     try:
         chosen = select(ids)
@@ -33,15 +53,48 @@ def main(ids: tuple[str, ...], *, as_json: bool, self_test: bool, effort: int, l
         for check in chosen:
             click.echo(f"{check.key}: {check.claim} [{check.source}]")
         return
-    show = sys.stderr.isatty()
-    with click.progressbar(chosen, label="checking", hidden=not show, file=sys.stderr) as bar:
-        results = [evaluate(check, effort=effort, self_test=self_test) for check in bar]
+    if refute:
+        _refute({check.key for check in chosen}, effort=effort, self_test=self_test, as_json=as_json)
+        return
+    from theory_checks.runner import run
+
+    jobs = jobs or (1 if ids else os.cpu_count() or 1)
+    hidden = not sys.stderr.isatty()
+    with click.progressbar(length=len(chosen), label="checking", hidden=hidden, file=sys.stderr) as bar:
+        results = run(chosen, jobs=jobs, effort=effort, self_test=self_test, done=bar.update)
     passed = all(result.passed for result in results)
     if as_json:
         report = {"passed": passed, "effort": effort, "checks": [result.to_dict() for result in results]}
         click.echo(json.dumps(report, indent=1, allow_nan=False))
     else:
         _show(results, self_test=self_test)
+    raise SystemExit(0 if passed else 1)
+
+
+def _refute(keys: set[str], *, effort: int, self_test: bool, as_json: bool) -> None:
+    """Print the smallest counterexamples; with ``self_test`` the corrected statements must survive the same search."""
+    from hypothesis.errors import NoSuchExample
+
+    from theory_checks.refutations import find, searches, survives
+
+    rows, passed = [], True
+    for key, search in searches().items():
+        if f"{key}/as_printed" not in keys:
+            continue
+        try:
+            row = find(search, effort=effort).to_dict()
+        except NoSuchExample:
+            row = {"id": key, "severity": search.severity, "counterexample": None}
+        if self_test:
+            against = survives(search, examples=100 * effort)
+            row["corrected survives"] = against is None
+        passed = passed and row["counterexample"] is not None and row.get("corrected survives", True)
+        rows.append(row)
+        if not as_json:
+            lost = "" if row.get("corrected survives", True) else " - AND REFUTES THE CORRECTED STATEMENT"
+            click.echo(f"{key} ({search.severity}): {row['counterexample'] or 'NOT FOUND'}{lost}")
+    if as_json:
+        click.echo(json.dumps({"passed": passed, "effort": effort, "counterexamples": rows}, indent=1))
     raise SystemExit(0 if passed else 1)
 
 
@@ -61,7 +114,9 @@ def _show(results: list[Result], *, self_test: bool) -> None:
             why = result.broken_outcome.detail or f"worst margin {result.broken_outcome.margin:.3g}"
             console.print(f"{result.check.key}: the broken subject was not rejected ({why})", markup=False)
     failed = sum(not result.passed for result in results)
-    console.print(f"{len(results)} checks, {failed} failed, {sum(r.seconds for r in results):.1f} s")
+    statements = len({result.check.id for result in results})
+    seconds = sum(result.seconds for result in results)
+    console.print(f"{len(results)} checks of {statements} statements, {failed} failed, {seconds:.1f} s in all")
 
 
 def _table(results: list[Result], *, self_test: bool) -> Table:

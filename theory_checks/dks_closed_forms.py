@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple
 
 import mpmath as mp
@@ -267,3 +268,42 @@ def selu(subject: Callable[[], Selu], effort: int) -> Outcome:
         unit = 5e-4 if power == 100 else 5e-5
         tally.add(found.dc1**power / scale - digits, unit, f"C'(1)^{power} = {found.dc1**power:.6g}")
     return tally.outcome(f"Q'(1) = {found.dq:.6f}, C'(0) = {found.dc0:.6f}, C'(1) = {found.dc1:.9f}")
+
+
+@cache
+def selu_deviation(depth: int) -> tuple[float, float, float]:
+    """C_f'(0), C_f'(1) and max abs(C_f(c) - c) on a grid, of this many selu layers."""
+    maps, c = qc.network_maps(qc.zoo.mlp(depth, activation="selu")), np.linspace(-1, 1, 401)
+    at_0, at_1 = maps.dc([0.0, 1.0])
+    return float(at_0), float(at_1), float(np.abs(maps.c(c) - c).max())
+
+
+@checks(
+    "dks-45",
+    part="theorem_13",
+    variant="as_printed",
+    source="DKS 26.3",
+    claim="With 100 layers C_f(0) = 0 and C_f'(1) = 1.005e3, so C_f is reasonably well behaved by theorem 13: "
+    "its bound on max |C_f(c) - c| is below 1",
+    subject=1.0,
+    broken=1.9,
+)
+@checks(
+    "dks-45",
+    part="theorem_13",
+    variant="corrected",
+    source="DKS 26.3",
+    claim="Theorem 13 bounds max |C_f(c) - c| by 1.898 and by 2008, which says nothing; it is 0.962, nearly degenerate",
+    subject=1.9,
+    broken=1.0,
+)
+def selu_100(subject: float, effort: int) -> Outcome:
+    """The better one of the theorem's two bounds, and what they bound."""
+    tally = Tally()
+    for depth in range(100, 97 - effort, -1):
+        at_0, at_1, found = selu_deviation(depth)
+        bounds = 2 * (1 - at_0), 2 * (at_1 - 1)
+        witness = f"{depth} layers: the bounds are {bounds[0]:.4g} and {bounds[1]:.4g}; max |C_f(c) - c| = {found:.4g}"
+        tally.add(max(0.0, min(bounds) - subject), 1e-9, witness)
+        tally.add(0.0 if 0.9 < found <= min(bounds) else math.nan, 1.0, witness)
+    return tally.outcome()

@@ -184,7 +184,7 @@ def linear_part(subject: Callable[[Oracle], Number], effort: int) -> Outcome:
     return tally.outcome()
 
 
-def _variation(f: Polynomial) -> Fraction:
+def variation(f: Polynomial) -> Fraction:
     """||f' - <f', h0> h0||^2 / ||f'||^2, by its definition."""
     rate = derivative(f)
     rest = combine(rate, -inner(rate, [Fraction(1)]), [Fraction(1)])
@@ -228,7 +228,7 @@ def slope_part(subject: Callable[[Polynomial], Fraction], effort: int) -> Outcom
     """
     tally, affine = Tally(), [Fraction(1), Fraction(1)]
     for f in [affine, *random_polynomials(21, 60 * effort)]:
-        found, want, series = subject(f), _variation(f), dual(f)
+        found, want, series = subject(f), variation(f), dual(f)
         at_1 = sum((i * b for i, b in enumerate(series)), Fraction(0))
         tally.add(float(found - want), 1e-15, f"na^2 of {shown(f)} is {want}, not {found}")
         tally.add(float(found - (1 - series[1] / at_1)), 1e-15, f"1 - C'(0)/C'(1) is not {found} for {shown(f)}")
@@ -258,14 +258,95 @@ def slope_part_of_activations(subject: Callable[[Oracle, float], Number], effort
     tally = Tally()
     for name in ("erf", "sin", "square", "relu"):
         for q in (1.0, 0.3, 4.0, *(5.0 + k for k in range(1, effort))):
-            variance = mp.mpf(q)
+            found, want = subject(ACTIVATIONS[name], q), 1 - slope_ratio(name, q)
+            tally.add(found - want, 1e-8, f"na^2 of {name} is {want:.10g} at q = {q}, not {mp.nstr(found, 10)}")
+    return tally.outcome()
 
-            def dual_activation(c: Number, name: str = name, q: Number = variance) -> Number:
-                return KERNELS[name].value(c * q, q, q)
 
-            at_0 = mp.diff(dual_activation, 0)
-            step = mp.mpf(10) ** -24  # one-sided: C' of relu tends to 1 like the square root of 1 - c
-            at_1 = (dual_activation(mp.mpf(1)) - dual_activation(1 - step)) / step
-            found, want = subject(ACTIVATIONS[name], q), 1 - at_0 / at_1
-            tally.add(found - want, 1e-8, f"na^2 of {name} is {mp.nstr(want, 10)} at q = {q}, not {mp.nstr(found, 10)}")
+def nl_squared(f: Polynomial) -> Fraction:
+    """nl^2 = ||f - <f, h1> h1||^2 / ||f||^2, by its definition."""
+    rest = combine(f, -inner(f, [Fraction(0), Fraction(1)]), [Fraction(0), Fraction(1)])
+    return inner(rest, rest) / inner(f, f)
+
+
+@checks(
+    "dks-21",
+    part="affine",
+    variant="as_printed",
+    source="DKS 13.4",
+    claim="phi is affine if and only if nl(phi) = 0",
+    subject=nl_squared,
+    broken=variation,
+)
+@checks(
+    "dks-21",
+    part="affine",
+    variant="corrected",
+    source="DKS 13.4",
+    claim="phi is affine if and only if na(phi) = 0; nl(phi) = 0 says that it is linear",
+    subject=variation,
+    broken=nl_squared,
+)
+def affine_functions(subject: Callable[[Polynomial], Fraction], effort: int) -> Outcome:
+    """Random polynomials over the rationals, and affine ones."""
+    tally = Tally()
+    cases = [[Fraction(a), Fraction(b)] for a in range(-2, 3) for b in (1, 2)]
+    for f in [*cases, *random_polynomials(211, 40 * effort)]:
+        affine, found = not any(f[2:]), subject(f)
+        tally.add(float(affine != (found == 0)), 0.5, f"{shown(f)} is{'' if affine else ' not'} affine: {found}")
+    return tally.outcome()
+
+
+@precise
+def slope_ratio(name: str, q: float) -> float:
+    """C'(0) / C'(1) of an activation with a closed form, at the input q value q, by 30-digit difference quotients."""
+    variance = mp.mpf(q)
+
+    def dual_activation(c: Number) -> Number:
+        return KERNELS[name].value(c * variance, variance, variance)
+
+    step = mp.mpf(10) ** -24  # one-sided: C' of relu tends to 1 like the square root of 1 - c
+    return float(mp.diff(dual_activation, 0) * step / (dual_activation(mp.mpf(1)) - dual_activation(1 - step)))
+
+
+@lru_cache(maxsize=64)
+@precise
+def unit_norms(name: str, q: float) -> float:
+    """na^2 by the norms of section 13.3, over inputs of variance 1 whatever q is."""
+    return float(non_affineness(ACTIVATIONS[name], 1.0))
+
+
+@lru_cache(maxsize=64)
+@precise
+def own_norms(name: str, q: float) -> float:
+    """na^2 by norms over inputs of variance q."""
+    return float(non_affineness(ACTIVATIONS[name], q))
+
+
+@checks(
+    "dks-21",
+    part="q",
+    variant="as_printed",
+    source="DKS proposition 18",
+    claim="na(phi)^2 = 1 - C'(0)/C'(1), with the norms of section 13.3 and any input q value",
+    subject=unit_norms,
+    broken=own_norms,
+)
+@checks(
+    "dks-21",
+    part="q",
+    variant="corrected",
+    source="DKS proposition 18, remark 17",
+    claim="na(phi)^2 = 1 - C'(0)/C'(1) for the input q value 1, or with norms over inputs of variance q",
+    subject=own_norms,
+    broken=unit_norms,
+)
+@precise
+def input_q(subject: Callable[[str, float], float], effort: int) -> Outcome:
+    """Slopes of closed-form C maps."""
+    tally = Tally()
+    for name in ("erf", "sin"):
+        for q in (0.5, 4.0, *(5.0 + k for k in range(1, effort))):
+            found, want = subject(name, q), 1 - slope_ratio(name, q)
+            tally.add(found - want, 1e-8, f"na^2 of {name} is {want:.8g} at q = {q}, not {found:.8g}")
     return tally.outcome()

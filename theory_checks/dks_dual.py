@@ -18,6 +18,7 @@ import mpmath as mp
 import numpy as np
 
 from theory_checks.oracles import ACTIVATIONS, Number, hermite, precise
+from theory_checks.positive_definite import expression
 from theory_checks.propagation import KERNELS
 from theory_checks.registry import Outcome, Tally, checks
 
@@ -82,7 +83,7 @@ def random_polynomials(seed: int, count: int) -> list[Polynomial]:
 
 def shown(f: Sequence[Fraction]) -> str:
     """A polynomial in u, as text."""
-    return " + ".join(f"{a}" + (f" u^{i}" if i else "") for i, a in enumerate(f) if a) or "0"
+    return expression(f, "u")
 
 
 @cache

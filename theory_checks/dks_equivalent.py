@@ -156,7 +156,7 @@ def _forgets_scale(layers: list[Layer], transforms: list[Transform]) -> list[Lay
     return found
 
 
-def _forward(layers: list[Layer], activations: list[Any], x: Array, pads: list[float] | None) -> Array:
+def forward(layers: list[Layer], activations: list[Any], x: Array, pads: list[float] | None) -> Array:
     """A chain; ``pads`` are the values with which maps are padded before each layer but the first, which pads zeros."""
     h = layers[0](x, None if pads is None else 0.0)
     for k, (layer, activation) in enumerate(zip(layers[1:], activations, strict=True)):
@@ -189,8 +189,8 @@ def networks(subject: Callable[..., list[Layer]], effort: int) -> Outcome:
     tally = Tally()
     for layers, transforms, x in _networks(182, 6 * effort, (False, True)):
         plain = [t.activation.value for t in transforms]
-        want = _forward(layers, transforms, x, None)
-        gap = float(np.abs(_forward(subject(layers, transforms), plain, x, None) - want).max())
+        want = forward(layers, transforms, x, None)
+        gap = float(np.abs(forward(subject(layers, transforms), plain, x, None) - want).max())
         size = float(np.abs(want).max())
         kind = "convolutional" if x.ndim == 3 else "fully-connected"
         tally.add(gap / size, 1e-12, f"outputs of a {kind} network of size {size:.3g} differ by {gap:.3g}")
@@ -227,8 +227,8 @@ def padding(subject: Pads, effort: int) -> Outcome:
         plain, changed = [t.activation.value for t in transforms], equivalent(layers, transforms)
         for way in subject:
             values = [way(t) for t in transforms]
-            want = _forward(layers, transforms, x, [a for a, _ in values])
-            gap = np.abs(_forward(changed, plain, x, [b for _, b in values]) - want)
+            want = forward(layers, transforms, x, [a for a, _ in values])
+            gap = np.abs(forward(changed, plain, x, [b for _, b in values]) - want)
             _, i, j = np.unravel_index(int(gap.argmax()), gap.shape)
             size = float(np.abs(want).max())
             witness = f"outputs of size {size:.3g} differ by {gap.max():.3g} at location ({i}, {j}) of 8 x 9"

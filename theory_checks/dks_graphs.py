@@ -242,6 +242,47 @@ def _branches(subject: Mean, effort: int, *, concat: bool) -> Outcome:
     return tally.outcome()
 
 
+@lru_cache(maxsize=64)
+@precise
+def norm_slope(names: tuple[str, ...]) -> tuple[float, float]:
+    """By what a layer norm multiplies C'(1) of a chain with these activations, and C(0) of its last layer."""
+    b = qc.Builder("norm")
+    h = b.input("x", channels=4)
+    for name in names:
+        h = b.activation(b.affine(h, 4), name)
+    arch = b.build(outputs=[b.layer_norm(h)])
+    last = propagate(arch, mp.mpf(1), 1, 1)[h]  # a combined layer has C(0) = (E phi)^2 / E phi^2
+    return float(slope(arch, arch.outputs[0], 1) / slope(arch, h, 1)), float(last.mean1**2 / last.q1)
+
+
+@checks(
+    "dks-36",
+    part="layer_norm",
+    variant="as_printed",
+    source="DKS 21.3, rule 6",
+    claim="Layer normalisation layers map to the constant 1",
+    subject=lambda c0: 1.0,
+    broken=lambda c0: 1 / (1 - c0),
+)
+@checks(
+    "dks-36",
+    part="layer_norm",
+    variant="corrected",
+    source="DKS 21.3, rule 6; 26.7.1",
+    claim="Layer normalisation layers map to 1 / (1 - C_g(0)) after a combined layer g: to 1 if channel means are 0",
+    subject=lambda c0: 1 / (1 - c0),
+    broken=lambda c0: 1.0,
+)
+def layer_norms(subject: Callable[[float], float], effort: int) -> Outcome:
+    """Chains of one to three layers: forward-mode differentiation of m at 34 digits."""
+    tally = Tally()
+    for names in (("erf",), ("relu",), ("cos",), ("relu", "erf"), ("sin", "relu", "relu"))[: 4 + effort]:
+        want, c0 = norm_slope(names)
+        found = subject(c0)
+        tally.add(found / want - 1, 1e-12, f"{'-'.join(names)}, then a norm: the factor is {want:.8g}, not {found:.8g}")
+    return tally.outcome()
+
+
 def library_slope(arch: qc.Architecture, layers: Any, values: dict[str, float], q: dict[str, float]) -> float:
     """C'(1) of the whole network by qcmap's recipe, with these slopes and q values."""
     expression = qc.slope_polynomial(arch, arch.inputs[0], arch.outputs[0], layers=layers, q=q).expr

@@ -263,3 +263,38 @@ def near_the_inputs(subject: Callable[[float], float], effort: int) -> Outcome:
             gap = max(float(np.abs(term - cs).max()) for term in kernel.terms.values())
             tally.add(gap, subject(zeta) * (1 + 1e-9), f"a Theta_i of {name} is {gap:.4g} from c for zeta = {zeta}")
     return tally.outcome()
+
+
+@checks(
+    "dks-40",
+    part="case",
+    variant="as_printed",
+    source="DKS H.2",
+    claim="When c* = 1 and C'(1) < 1, the observed form K_i = I + alpha_i (E - I) has the diagonal 1",
+    subject=lambda slope: slope < 1,
+    broken=lambda slope: slope == 1,
+)
+@checks(
+    "dks-40",
+    part="case",
+    variant="corrected",
+    source="DKS H.2",
+    claim="When c* = 1 and C'(1) = 1, as in the table of 24.5.2; for C'(1) < 1 the diagonal is C'(1)^(D-i)",
+    subject=lambda slope: slope == 1,
+    broken=lambda slope: slope < 1,
+)
+def collapsing_case(subject: Callable[[float], bool], effort: int) -> Outcome:
+    """Theta_i at c = 1 of 20 layers with C = 1 - s + s (c + c^2 + c^3) / 6."""
+    tally, depth = Tally(), 20
+    for eighth in range(1, 9):
+        if subject(eighth / 8):
+            found = layers(series(tame_map(eighth / 8)), 1.0, depth)
+            for i in (1, depth // 2, depth):
+                witness = f"C'(1) = {eighth}/8, layer {i} of {depth}: the diagonal is {found[i - 1]:.4g}"
+                tally.add(float(found[i - 1]) - 1, 1e-12, witness)
+    return tally.outcome()
+
+
+def tame_map(slope: float) -> Array:
+    """The series of a C map with C'(1) = ``slope`` at most 1: a constant and equal parts of c, c^2 and c^3."""
+    return np.array([1 - slope / 2, slope / 6, slope / 6, slope / 6])

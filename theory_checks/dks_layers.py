@@ -10,12 +10,15 @@ import math
 from collections.abc import Callable
 from functools import lru_cache
 
+import mpmath as mp
 import numpy as np
 from numpy.typing import NDArray
 
 from qcmap.architecture import Affine
 from qcmap.numeric import local_maps
 from theory_checks.dks_weights import gaussian
+from theory_checks.oracles import precise
+from theory_checks.propagation import KERNELS
 from theory_checks.registry import Outcome, Tally, checks
 
 Array = NDArray[np.float64]
@@ -272,3 +275,53 @@ def channel_means(subject: Callable[[str, float], float], effort: int) -> Outcom
             witness = f"{name} at q = {q:g}, width {width}: the variance is {squares.mean():.3g}"
             tally.add((squares.mean() - variance / width) / spread, _SIGMAS, witness)
     return tally.outcome()
+
+
+def _of_output(name: str, q: float) -> float:
+    """E phi(sqrt(q) x) with the q value after the layer for q."""
+    kernel, q_in = KERNELS[name], mp.mpf(q)
+    return float(kernel.mean(kernel.value(q_in, q_in, q_in)))
+
+
+def _of_input(name: str, q: float) -> float:
+    return float(KERNELS[name].mean(mp.mpf(q)))
+
+
+@checks(
+    "dks-48",
+    part="q",
+    variant="as_printed",
+    source="DKS A (24)",
+    claim="The channel mean is E phi(sqrt(q) x) with the q value of the vector y in the layer's output",
+    subject=_of_output,
+    broken=_of_input,
+)
+@checks(
+    "dks-48",
+    part="q",
+    variant="corrected",
+    source="DKS A (24)",
+    claim="It is E phi(sqrt(q) x) with the q value of the layer's input, as in the proof: sqrt(q / (2 pi)) for relu",
+    subject=_of_input,
+    broken=_of_output,
+)
+@precise
+def which_q(subject: Callable[[str, float], float], effort: int) -> Outcome:
+    """Against the mean of the units of an infinitely wide layer, E phi(u) with u of variance q, by quadrature."""
+    tally = Tally()
+    for name in ("relu", "square", "cos"):
+        for q in (0.5, 1.0, 2.5, *(3.0 + k for k in range(1, effort))):
+            want, found = wide_mean(name, q), subject(name, q)
+            tally.add(found - want, 1e-12, f"{name} at q = {q}: the mean is {want:.8g}, not {found:.8g}")
+    return tally.outcome()
+
+
+@lru_cache(maxsize=64)
+def wide_mean(name: str, q: float) -> float:
+    """E phi(u) with u ~ N(0, q), from the activation's values."""
+    phi = {"relu": lambda u: np.maximum(u, 0), "square": np.square, "cos": np.cos}[name]
+    nodes, weights = np.polynomial.legendre.leggauss(100)
+    x, total = 5 * (nodes + 1), 0.0
+    for side in (x, -x):
+        total += float(5 * weights @ (phi(math.sqrt(q) * side) * np.exp(-x * x / 2))) / math.sqrt(2 * math.pi)
+    return total

@@ -73,7 +73,7 @@ LINEAR_ODD_PART = {"relu", "leaky_relu", "softplus", "swish", "gelu", "bentid", 
 
 
 @cache
-def _is_linear(name: str) -> bool:
+def has_linear_odd_part(name: str) -> bool:
     """Whether phi(x) - phi(-x) is proportional to x and not zero, at 30 digits on points between 0.1 and 6."""
     phi = ORACLES[name].value
     slopes = [(phi(x) - phi(-x)) / x for x in (mp.mpf(k) / 7 for k in range(1, 43, 3))]
@@ -103,7 +103,7 @@ def activations(subject: set[str], effort: int) -> Outcome:
     """Activations in mpmath; tanh, erf, sin, elu, selu, hardtanh, mish and the square have other odd parts."""
     tally = Tally()
     for name in ORACLES:
-        linear = _is_linear(name)
+        linear = has_linear_odd_part(name)
         what = "is" if linear else "is not"
         tally.add(float((name in subject) != linear), 0.5, f"{name}(x) - {name}(-x) {what} proportional to x")
     return tally.outcome()

@@ -57,6 +57,13 @@ def means(subject: Callable[[Matrix], Fraction], effort: int) -> Outcome:
     return tally.outcome()
 
 
+def exact_variance(m: Matrix) -> int:
+    """(k l)^2 Var by E w_a w_b w_c w_d M_ab M_cd over all indices, less the squared mean."""
+    indices = itertools.product(range(len(m)), repeat=4)
+    square = sum(int(m[a, b]) * int(m[c, d]) * _moment((a, b, c, d)) for a, b, c, d in indices)
+    return square - int(np.trace(m)) ** 2
+
+
 def printed_variance(m: Matrix) -> Fraction:
     """2 tr(M^2), to be divided by (k l)^2."""
     return Fraction(2 * int(np.trace(m @ m)))
@@ -86,16 +93,14 @@ def corrected_variance(m: Matrix) -> Fraction:
     broken=printed_variance,
 )
 def variances(subject: Callable[[Matrix], Fraction], effort: int) -> Outcome:
-    """In fractions, summing E w_a w_b w_c w_d M_ab M_cd over all indices, less the squared mean."""
+    """In fractions, against sums over all indices."""
     random, tally = np.random.default_rng(341), Tally()
     turn = np.array([[0, 1], [-1, 0]])
     for k in range(12 * effort):
         z, other = (np.eye(2, dtype=int), turn) if k == 0 else _maps(random)
         for m in (z.T @ other, z.T @ z):
-            n, indices = len(m), itertools.product(range(len(m)), repeat=4)
-            square = sum(int(m[a, b]) * int(m[c, d]) * _moment((a, b, c, d)) for a, b, c, d in indices)
-            exact = square - int(np.trace(m)) ** 2
-            witness = f"(k l)^2 Var = {exact}, not {subject(m)}, for M = {m.tolist()} ({n} locations)"
+            exact = exact_variance(m)
+            witness = f"(k l)^2 Var = {exact}, not {subject(m)}, for M = {m.tolist()} ({len(m)} locations)"
             tally.add(float(subject(m) - exact), 0.5, witness)
     return tally.outcome()
 
@@ -173,3 +178,38 @@ def concentration(subject: float, effort: int) -> Outcome:
             witness = f"{locations} locations: the {what} of q is {values.mean():.4f} +- {error:.4f}, not {want:.4f}"
             tally.add((values.mean() - want) / error, 6.2, witness)
     return tally.outcome()
+
+
+@checks(
+    "dks-34",
+    part="normalisation",
+    variant="as_printed",
+    source="DKS E",
+    claim="E[f(Z)^T f(Z')] = tr(Z^T Z')",
+    subject=lambda locations: 1,
+    broken=lambda locations: locations,
+)
+@checks(
+    "dks-34",
+    part="normalisation",
+    variant="corrected",
+    source="DKS E",
+    claim="E[f(Z)^T f(Z')] = tr(Z^T Z') / l, as w ~ N(0, 1/l)",
+    subject=lambda locations: locations,
+    broken=lambda locations: 1,
+)
+def normalisation(subject: Callable[[int], int], effort: int) -> Outcome:
+    """In fractions, summing E w_a w_b M_ab."""
+    random, tally = np.random.default_rng(343), Tally()
+    for _ in range(20 * effort):
+        z, other = _maps(random)
+        trial = mean_of_products(z, other), Fraction(int(np.trace(z.T @ other)), subject(z.shape[1]))
+        tally.add(float(trial[0] - trial[1]), 1e-12, f"E f(Z)^T f(Z') = {trial[0]}, not {trial[1]}, for {z.tolist()}")
+    return tally.outcome()
+
+
+def mean_of_products(z: Matrix, other: Matrix) -> Fraction:
+    """E[f(Z)^T f(Z')] of f(Z) = Z w, entry by entry."""
+    m, n = z.T @ other, z.shape[1]
+    total = sum(int(m[a, b]) * _moment((a, b)) for a, b in itertools.product(range(n), repeat=2))
+    return Fraction(total, n)

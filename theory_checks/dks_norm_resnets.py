@@ -56,6 +56,13 @@ def _iterated(depth: int, weights: Weights, c: Number, first: int) -> Number:
     return _relu(c)
 
 
+def input_q(depth: int, k: int) -> Number:
+    """The input q value of the k-th transition block by an independent walk."""
+    (source,) = network(depth, "plain")[f"group{k}.block1.norm1"].inputs
+    # The stem has weight variance 2 too, which the layer norm after it takes back.
+    return _walked(depth)[source].q1 / (2 if k == 1 else 1)
+
+
 def _transition_inputs(groups: tuple[int, ...]) -> list[int]:
     """1, q1 + 1, q2 + 1, q3 + 1; q4 + 1 is what the last layers read."""
     return [1, *(q + 1 for q in groups[:-1])]
@@ -85,10 +92,7 @@ def transitions(subject: Callable[[tuple[int, ...]], list[int]], effort: int) ->
     for depth, groups in PRINTED.items():
         arch = network(depth, "plain")
         for k, claimed in enumerate(subject(groups), start=1):
-            (source,) = arch[f"group{k}.block1.norm1"].inputs
-            found = _walked(depth)[source].q1
-            if k == 1:
-                found /= 2  # the stem has weight variance 2 too, which the layer norm after it takes back
+            found = input_q(depth, k)
             tally.add(found - claimed, 1e-20, f"D = {depth}: q = {mp.nstr(found, 3)} at transition {k}, not {claimed}")
         (source,) = arch["final.norm"].inputs
         tally.add(_walked(depth)[source].q1 - groups[-1] - 1, 1e-20, f"D = {depth}: q is not q4 + 1 at the end")
@@ -210,6 +214,27 @@ def ranges(subject: Callable[..., Number], effort: int) -> Outcome:
     return tally.outcome(f"C_f(-1): {table}; 100 relu layers {mp.nstr(c, 6)}")
 
 
+def norms_on_shortcuts(blocks: int) -> tuple[qc.Architecture, list[str]]:
+    """Blocks of three relu layers with layer norms, and one on the shortcut; and the names of their sums."""
+    b = qc.Builder("norms")
+    h, sums = b.affine(b.input("x", channels=4), 4), []
+    for _ in range(blocks):
+        r = h
+        for _ in range(3):
+            r = b.affine(b.activation(b.layer_norm(r), "relu"), 4, weight_variance=2.0)
+        h = b.sum([r, b.layer_norm(h)], [1.0, 1.0])
+        sums.append(h)
+    return b.build(outputs=[h]), sums
+
+
+@lru_cache(maxsize=64)
+@precise
+def sum_values(blocks: int, c: float) -> float:
+    """The q value after the last of these blocks by an independent walk."""
+    arch, sums = norms_on_shortcuts(blocks)
+    return float(propagate(arch, c, 1, 1)[sums[-1]].q1)
+
+
 @checks(
     "dks-55",
     part="shortcut_norms",
@@ -232,15 +257,7 @@ def ranges(subject: Callable[..., Number], effort: int) -> Outcome:
 @precise
 def shortcut_norms(subject: int, effort: int) -> Outcome:
     """Three blocks with plain sums, by qcmap and by an independent walk."""
-    b, tally = qc.Builder("norms"), Tally()
-    h, sums = b.affine(b.input("x", channels=4), 4), []
-    for _ in range(3):
-        r = h
-        for _ in range(3):
-            r = b.affine(b.activation(b.layer_norm(r), "relu"), 4, weight_variance=2.0)
-        h = b.sum([r, b.layer_norm(h)], [1.0, 1.0])
-        sums.append(h)
-    arch = b.build(outputs=[h])
+    tally, (arch, sums) = Tally(), norms_on_shortcuts(3)
     for c in map(float, np.linspace(-0.9, 0.9, 2 * effort + 1)):
         want, known, walked = mp.mpf(c), qc.network_maps(arch).propagate(c), propagate(arch, c, 1, 1)
         for name in sums:

@@ -120,3 +120,40 @@ def freedom(subject: dict[str, int], effort: int) -> Outcome:
         scaled = float((pln(3 * x, "mean") - pln(x, "mean")).abs().max())
         tally.add(scaled, 1e-13, f"mean: scaling an example by 3 changes it by {scaled:.3g}")
     return tally.outcome()
+
+
+def by_formula(x: Any) -> Any:
+    """The printed formula: sqrt(k+1) (x_i, e) / |(x_i, e)|, e^2 the mean of |x_j|^2 / k; 0/0 is NaN."""
+    k = x.shape[0]
+    whole = np.vstack([x, np.full((1, x.shape[1]), math.sqrt((x**2).sum(axis=0).mean() / k))])
+    with np.errstate(invalid="ignore"):
+        return math.sqrt(k + 1) * whole / np.linalg.norm(whole, axis=0)
+
+
+@checks(
+    "dks-11",
+    part="zero",
+    variant="as_printed",
+    source="DKS 10.2",
+    claim="PLN with the extra channel gives every location of every example the q value 1",
+    subject=lambda x: True,
+    broken=lambda x: bool(x.any()),
+)
+@checks(
+    "dks-11",
+    part="zero",
+    variant="corrected",
+    source="DKS 10.2",
+    claim="PLN with the extra channel gives every location the q value 1, of an example that is not zero everywhere",
+    subject=lambda x: bool(x.any()),
+    broken=lambda x: True,
+)
+def zero_examples(subject: Callable[[Any], bool], effort: int) -> Outcome:
+    """Small integer examples, with locations of zeros; 0/0 counts as an error of 1."""
+    random, tally = np.random.default_rng(111), Tally()
+    for x in [np.zeros((2, 3)), *(random.integers(-1, 2, (2, 3)) for _ in range(20 * effort))]:
+        if subject(x):
+            q = (by_formula(x) ** 2).mean(axis=0)
+            error = 1.0 if np.isnan(q).any() else float(np.abs(q - 1).max())
+            tally.add(error, 1e-12, f"q = {q.round(4).tolist()} for the example {x.tolist()}")
+    return tally.outcome()

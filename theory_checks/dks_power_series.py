@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from theory_checks.positive_definite import expression
 from theory_checks.registry import Outcome, Tally, Variant, checks
 
 Rational = Fraction
@@ -52,7 +53,7 @@ class CMap:
         return not any(self.b[0::2])
 
     def __str__(self) -> str:
-        return " + ".join(f"{b} c^{i}" for i, b in enumerate(self.b) if b)
+        return expression(self.b)
 
 
 def maps(effort: int, seed: int = 50) -> list[CMap]:

@@ -107,7 +107,8 @@ def _wiring(family: str, depth: int, w: float) -> Wiring:
 
 
 @lru_cache(maxsize=512)
-def _enumerated(family: str, depth: int, w: float, psi: float) -> tuple[float, str, str]:
+def enumerated(family: str, depth: int, w: float, psi: float) -> tuple[float, str, str]:
+    """The largest slope over all subnetworks, with their ends."""
     return _wiring(family, depth, w).largest_slope(psi)
 
 
@@ -151,7 +152,7 @@ def maximal(subject: Formula, effort: int) -> Outcome:
         for w in (math.sqrt(0.05), *(float(w) for w in random.uniform(0.05, 0.98, effort))):
             cases += [(family, depth, w, psi) for psi in (1.01, 1 + float(random.random()), 3.0)]
     for family, depth, w, psi in cases:
-        want, source, target = _enumerated(family, depth, w, psi)
+        want, source, target = enumerated(family, depth, w, psi)
         claimed = float(subject(family, depth, w, psi))
         witness = (
             f"{family} {depth} at w = {w:.6g}, psi = {psi:.6g}: the subnetwork from {source} to {target} has slope "
@@ -178,7 +179,7 @@ def threshold(subject: dict[str, Fraction], effort: int) -> Outcome:
     for family, depth in (("resnet_v2", 50), ("wide_resnet", 28)):
         for gap in (-0.05, -0.01, 0.01, 0.05, *(0.1 / k for k in range(3, effort + 2))):
             w = math.sqrt(float(subject[family]) + gap)
-            beats = _enumerated(family, depth, w, psi)[0] > equation_20(family, depth, w, psi) * (1 + 1e-12)
+            beats = enumerated(family, depth, w, psi)[0] > equation_20(family, depth, w, psi) * (1 + 1e-12)
             tally.add(float(beats != (gap < 0)), 0.5, f"{family}: w^2 = {w * w:.3f} falls on the other side")
     return tally.outcome()
 

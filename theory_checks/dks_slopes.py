@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from itertools import pairwise
+from fractions import Fraction
+from itertools import pairwise, product
 
 import numpy as np
 import sympy
@@ -135,4 +137,139 @@ def examples(subject: Maximal, effort: int) -> Outcome:
                 where = f"D = {depth}, psi = {psi:g}{', with a last layer' if last else ''}"
                 tally.add(value / want - 1, 1e-12, f"mu = {want:.8g} for {where}, not {value:.8g}")
     tally.add(2 - len(sides), 0.5, "only one side of the crossing was seen")
+    return tally.outcome()
+
+
+Coefficients = tuple[int, ...]
+"""Of psi^0, psi^1, ..., in proportion: a slope polynomial divided by the sum of these is 1 at psi = 1."""
+
+
+def multiplied(p: Coefficients, q: Coefficients) -> Coefficients:
+    """The product."""
+    return tuple(int(c) for c in np.convolve(np.array(p, dtype=np.int64), np.array(q, dtype=np.int64)))
+
+
+def evaluated(p: Coefficients, psi: Fraction) -> Fraction:
+    """p(psi) / p(1)."""
+    return sum((c * psi**k for k, c in enumerate(p)), Fraction(0)) / sum(p)
+
+
+def branches(builder: qc.Builder, source: str, p: Coefficients) -> str:
+    """A normalised sum after ``source``, with a branch of k nonlinear layers for each power k, and slope p / p(1)."""
+    ends, weights = [], []
+    for layers, coefficient in enumerate(p):
+        if coefficient:
+            h = builder.affine(source)
+            for _ in range(layers):
+                h = builder.affine(builder.activation(h, "tanh"))
+            ends.append(h)
+            weights.append(math.sqrt(coefficient / sum(p)))
+    return builder.sum(ends, weights)
+
+
+Quotient = Callable[[Coefficients], bool]
+"""Whether the rule applies to this quotient p_h / p_f, in proportion."""
+
+
+@checks(
+    "dks-27",
+    part="factor",
+    variant="as_printed",
+    source="DKS 17.2, 21.3",
+    claim="If p_f is a factor of p_h then p_h / p_f is a slope polynomial too, so p_h >= p_f for psi >= 1 and f may be "
+    "ignored, without assuming any relationship between f and h",
+    subject=lambda quotient: True,
+    broken=lambda quotient: min(quotient) >= 0,
+)
+@checks(
+    "dks-27",
+    part="factor",
+    variant="corrected",
+    source="DKS 17.2, 21.3 (ours)",
+    claim="If p_h / p_f has no negative coefficient then p_h >= p_f for psi >= 1, such as when f and another "
+    "subnetwork compose to h",
+    subject=lambda quotient: min(quotient) >= 0,
+    broken=lambda quotient: True,
+)
+def factors(subject: Quotient, effort: int) -> Outcome:
+    """Networks of two outputs, f and h side by side; slopes summed path by path, and the maximum by qcmap."""
+    random, tally = np.random.default_rng(271), Tally()
+    cases: list[tuple[Coefficients, Coefficients]] = [
+        ((3, 1), (9, -3, 1))
+    ]  # 27 + psi^3 = (3 + psi) (9 - 3 psi + psi^2)
+    while len(cases) < 12 * effort:
+        p, quotient = ((*map(int, random.integers(0, 6, 2)), 1), (*map(int, random.integers(-2, 9, 2)), 1))
+        if min(multiplied(p, quotient)) >= 0 and sum(quotient) > 0:
+            cases.append((p, quotient))
+    for p, quotient in cases:
+        if not subject(quotient):
+            continue
+        whole = multiplied(p, quotient)
+        b = qc.Builder("two branches")
+        x = b.affine(b.input("x"))
+        ends = [branches(b, x, part) for part in (p, whole)]
+        arch = b.build(outputs=ends)
+        plain = wiring(arch)
+        first, (f, h) = plain.names.index(x), (plain.names.index(end) for end in ends)
+        for psi in (1.1, 1.5, 2.5):
+            small, large = plain.slope(first, f, psi), plain.slope(first, h, psi)
+            witness = f"p_f ~ {p}, p_h / p_f ~ {quotient}: p_f = {small:.6g} > p_h = {large:.6g} at psi = {psi:g}"
+            tally.add(max(0.0, small / large - 1), 1e-12, witness)
+            mu = float(qc.maximal_slope(arch)(psi))
+            best = max(plain.slope(u, v, psi) for u, inside in plain.subnetworks for v in inside)
+            tally.add(0.0 if math.isclose(mu, best, rel_tol=1e-12) else math.nan, 1.0, f"qcmap's mu is {mu:.8g}")
+    return tally.outcome()
+
+
+Shortcut = tuple[int, int, int, int]
+"""Squared weights and numbers of nonlinear layers of two branches of a sum."""
+
+
+def shortcut_slope(branch: Shortcut, psi: Fraction) -> Fraction:
+    """(u psi^k + v psi^l) / (u + v)."""
+    u, v, k, m = branch
+    return (u * psi**k + v * psi**m) / (u + v)
+
+
+@checks(
+    "dks-27",
+    part="increasing",
+    variant="as_printed",
+    source="DKS 17.1",
+    claim="p_f is strictly increasing if the subnetwork f contains a nonlinear layer",
+    subject=lambda u, v, k, m: k + m > 0,
+    broken=lambda u, v, k, m: u * k + v * m > 0,
+)
+@checks(
+    "dks-27",
+    part="increasing",
+    variant="corrected",
+    source="DKS 17.1",
+    claim="p_f is strictly increasing if a path of f with no weight zero passes a nonlinear layer; mu is anyway, since "
+    "the nonlinear layer is a subnetwork itself",
+    subject=lambda u, v, k, m: u * k + v * m > 0,
+    broken=lambda u, v, k, m: k + m > 0,
+)
+def increasing(subject: Callable[[int, int, int, int], bool], effort: int) -> Outcome:
+    """Two branches with squared weights 0, 1/4, ..., 1 and at most two layers, by qcmap's polynomials."""
+    tally = Tally()
+    for u, k, m in product(range(5), range(3), range(3)):
+        if not subject(u, 4 - u, k, m):
+            continue
+        b, ends = qc.Builder("shortcut"), []
+        x = b.affine(b.input("x"))
+        for layers in (k, m):
+            h = b.affine(x)
+            for _ in range(layers):
+                h = b.affine(b.activation(h, "tanh"))
+            ends.append(h)
+        arch = b.build(outputs=[b.sum(ends, [math.sqrt(u / 4), math.sqrt(1 - u / 4)])])
+        values = [float(qc.slope_polynomial(arch)(psi)) for psi in (1.0, 1.5, 2.0)]
+        witness = f"weights^2 {u}/4 and {4 - u}/4 over {k} and {m} layers: p_f takes the values {values}"
+        tally.add(float(not values[0] < values[1] < values[2]), 0.5, witness)
+        want = float(shortcut_slope((u, 4 - u, k, m), Fraction(2)))
+        tally.add(0.0 if math.isclose(values[2], want, rel_tol=1e-12) else math.nan, 1.0, f"qcmap has {values[2]}")
+        if k + m:
+            mu = qc.maximal_slope(arch)
+            tally.add(float(not mu(1.0) < mu(1.5) < mu(2.0)), 0.5, f"{witness}; mu does not grow")
     return tally.outcome()

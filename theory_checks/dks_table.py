@@ -27,7 +27,7 @@ from theory_checks.registry import Outcome, Tally, checks
 
 Array = NDArray[np.float64]
 Row = tuple[str, str, str, str]
-_COLUMNS = ("input_scale", "input_shift", "output_shift", "output_scale")
+COLUMNS = ("input_scale", "input_shift", "output_shift", "output_scale")
 
 PRINTED: dict[str, Row] = {
     "tanh": ("0.090438", "-0.56011", "0.50500", "14.9025"),
@@ -87,7 +87,7 @@ def table(subject: dict[str, Row], effort: int) -> Outcome:
     """Each entry must be the 30-digit solution, rounded to as many digits as it shows."""
     tally, wrong = Tally(), []
     for name, row in subject.items():
-        for column, text, want in zip(_COLUMNS, row, exact_constants(name), strict=True):
+        for column, text, want in zip(COLUMNS, row, exact_constants(name), strict=True):
             half = mp.mpf(10) ** -len(text.partition(".")[2]) / 2
             error = abs(mp.mpf(text) - want) / half
             tally.add(error, 1 + 1e-12, f"{name}: {column} is {mp.nstr(want, 10)}, not {text}")
@@ -110,7 +110,7 @@ def library(subject: Callable[[str], dict[str, float]], effort: int) -> Outcome:
     tally = Tally()
     for name in PRINTED:
         found = subject(name)
-        for column, want in zip(_COLUMNS, exact_constants(name), strict=True):
+        for column, want in zip(COLUMNS, exact_constants(name), strict=True):
             tally.add(
                 found[column] / want - 1, 1e-9, f"{name}: {column} is {mp.nstr(want, 14)}, not {found[column]:.14g}"
             )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import product
+from functools import cache
+from itertools import combinations, product
 
 import numpy as np
 
@@ -133,23 +134,35 @@ def _crossing(first: int) -> Callable[[tuple[int, ...], tuple[int, ...]], bool]:
 def splicing(subject: Callable[[tuple[int, ...], tuple[int, ...]], bool], effort: int) -> Outcome:
     """All pairs of paths with a weight on each, and all their splicings: four paths on the same weights."""
     tally = Tally()
-    plain = Plain.random(0, 3, 2, 2, examples=1)
-    rows = np.stack([plain.sensitivities(row) for row in signs(plain.count)])
-    on, listed = [plain.weights_on(p) for p in plain.paths()], plain.paths()
-    for a, b in product(range(len(on)), repeat=2):
-        if a >= b or subject(listed[a], listed[b]):
-            continue
-        both = sorted(on[a] + on[a] + on[b] + on[b])
-        spliced = [four for four in product(range(len(on)), repeat=4)
-                   if sorted(w for k in four for w in on[k]) == both and four != (a, a, b, b)]  # fmt: skip
-        for four in spliced:
+    for a, b in combinations(range(len(PATHS)), 2):
+        if not subject(PATHS[a], PATHS[b]):
+            for value, spliced in spliced_terms(a, b):
+                tally.add(value, 1e-9, f"paths {PATHS[a]} and {PATHS[b]} spliced to {spliced} give E = {value}")
+    return tally.outcome()
+
+
+_SPLICED = Plain.random(0, 3, 2, 2, examples=1)
+PATHS = _SPLICED.paths()
+"""Of a network of depth 3, width 2 and two inputs."""
+
+
+@cache
+def _sensitivities() -> Array:
+    return np.stack([_SPLICED.sensitivities(row) for row in signs(_SPLICED.count)])
+
+
+@cache
+def spliced_terms(a: int, b: int) -> list[tuple[float, list[tuple[int, ...]]]]:
+    """E of the four sensitivities of every splicing of two paths but themselves, for every weight on each of them."""
+    rows, on, found = _sensitivities(), [_SPLICED.weights_on(p) for p in PATHS], []
+    both = sorted(on[a] + on[a] + on[b] + on[b])
+    for four in product(range(len(on)), repeat=4):
+        if four != (a, a, b, b) and sorted(w for k in four for w in on[k]) == both:
             columns = [rows[:, k] for k in four]
             for first, second in product(on[a], on[b]):
                 one, two = columns[0][:, first] * columns[1][:, first], columns[2][:, second] * columns[3][:, second]
-                value = float((one * two).mean())
-                witness = f"paths {listed[a]} and {listed[b]} spliced to {[listed[k] for k in four]} give E = {value}"
-                tally.add(value, 1e-9, witness)
-    return tally.outcome()
+                found.append((float((one * two).mean()), [PATHS[k] for k in four]))
+    return found
 
 
 def _base(expected: Array) -> float:

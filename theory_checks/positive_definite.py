@@ -7,9 +7,10 @@ holds for every row, and what fails for a row fails for an activation.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -141,16 +142,22 @@ def slope(b: Array, c: Array) -> Array:
     return value(b[:, 1:] * np.arange(1, b.shape[1]), c)
 
 
-def _term(b: float, power: int) -> str:
-    name = "c" if power == 1 else f"c^{power}"
-    return f"{b:.4g}" if power == 0 else name if b == 1 else f"{b:.4g} {name}"
+def _term(b: Any, power: int, symbol: str) -> str:
+    name, number = symbol if power == 1 else f"{symbol}^{power}", f"{b:.4g}" if isinstance(b, float) else str(b)
+    return number if power == 0 else {"1": name, "-1": f"-{name}"}.get(number, f"{number} {name}")
+
+
+def expression(coefficients: Iterable[Any], symbol: str = "c") -> str:
+    """A polynomial, as text; exact numbers are shown in full and floats to four digits."""
+    terms = " + ".join(_term(b, power, symbol) for power, b in enumerate(coefficients) if b)
+    return terms.replace("+ -", "- ") or "0"
 
 
 def describe(b: Array) -> str:
     """A function, by its five largest terms."""
     largest = sorted(int(i) for i in np.argsort(b)[::-1][:5] if b[i] > 0)
     more = " + ..." if np.count_nonzero(b) > len(largest) else ""
-    return " + ".join(_term(float(b[i]), i) for i in largest) + more
+    return expression(float(x) if i in largest else 0 for i, x in enumerate(b)) + more
 
 
 @dataclass(frozen=True)
