@@ -92,12 +92,13 @@ class Builder:
         parameters: str | None = None,
         groups: int = 1,
         dilation: int = 1,
+        border: Literal["zeros", "reflect", "replicate", "circular"] = "zeros",
         name: str | None = None,
     ) -> str:
         """A fully-connected layer, or a convolution if a kernel is given; see `Affine`."""
         op = Affine(
             channels, as_tuple(kernel), stride, padding, weight_variance, bias_variance, init, parameters, groups,
-            dilation,
+            dilation, border,
         )  # fmt: skip
         return self.add(op, (x,), name)
 

@@ -24,6 +24,7 @@ Weight: TypeAlias = "float | sympy.Expr"
 """A constant of the wiring: a number, or a sympy expression."""
 Channels: TypeAlias = "int | sympy.Expr"
 """A number of channels: a positive integer, or a sympy expression."""
+BORDERS = "zeros", "reflect", "replicate", "circular"
 
 
 class Named(Protocol):
@@ -113,6 +114,9 @@ class Affine(Op):
         q and c values are kept, but the output is Gaussian only if the input is (docs/graph.md).
     dilation
         The distance of neighbouring filter taps, the same along every axis.
+    border
+        What the filter reads in the padding, as torch's ``padding_mode``: zeros, the map's own locations mirrored at
+        its ends, the last one repeated, or those of the other end. Paths alone depend on it.
     """
 
     channels: Channels | None = None
@@ -125,6 +129,7 @@ class Affine(Op):
     parameters: str | None = None
     groups: int = 1
     dilation: int = 1
+    border: Literal["zeros", "reflect", "replicate", "circular"] = "zeros"
     kind: ClassVar[str] = "affine"
     constants: ClassVar[tuple[str, ...]] = ("channels", "weight_variance", "bias_variance")
 
@@ -140,6 +145,10 @@ class Affine(Op):
             )
         if self.init not in ("delta", "fan_in"):
             raise ArchitectureError(node, f"init must be 'delta' or 'fan_in', not {self.init!r}", "use 'delta'")
+        if self.border not in BORDERS:
+            raise ArchitectureError(node, f"border must be one of {BORDERS}, not {self.border!r}", "use 'zeros'")
+        if self.padding == "circular" and self.border != "zeros":
+            raise ArchitectureError(node, "circular padding has its border already", "leave border out")
         check_number(self.weight_variance, node, "weight variance", least=0.0, strict=True)
         check_number(self.bias_variance, node, "bias variance", least=0.0)
 

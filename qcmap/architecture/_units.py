@@ -6,6 +6,7 @@ Neural paths go from unit to unit (docs/paths.md), where maps and slopes go from
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -135,7 +136,7 @@ class Units:
         if node not in self._taps:
             at = self.architecture[node]
             assert isinstance(at.op, (Affine, Pool))
-            self._taps[node] = _taps(at.op, self.extents[at.inputs[0]])
+            self._taps[node] = taps_of(at.op, self.extents[at.inputs[0]])
         return self._taps[node]
 
     def __repr__(self) -> str:
@@ -157,24 +158,42 @@ def _refuse(node: Node, *, windows: bool) -> None:
         raise ArchitectureError(node.id, "it has a bias, but paths begin at inputs", "add an input of ones")
     if isinstance(op, Input) and op.locations is None and windows:
         raise ArchitectureError(node.id, "windows slide over it, but its locations are not known", "give locations")
+    if isinstance(op, Affine) and op.border != "zeros" and not op.kernel:
+        raise ArchitectureError(
+            node.id, f"its padding ({op.border}) repeats the one location of its map, which no graph has paths for",
+            "use a kernel of size 1 there",
+        )  # fmt: skip
     constants = op.weights if isinstance(op, Sum) else (op.factor,) if isinstance(op, Scale) else ()
     if any(is_symbolic(constant) for constant in constants):
         raise ArchitectureError(node.id, f"its constants {constants} are symbolic", "give numbers with arch.substitute")
 
 
-def _taps(op: Affine | Pool, before: Locations) -> Integers:
+def _mirrored(at: Integers, size: int) -> Integers:
+    period = max(2 * (size - 1), 1)
+    return np.minimum(at % period, -at % period)
+
+
+_BEYOND: dict[str, Callable[[Integers, int], Integers]] = {
+    "zeros": lambda at, size: np.where((at >= 0) & (at < size), at, -1),
+    "reflect": _mirrored,
+    "replicate": lambda at, size: np.clip(at, 0, size - 1),
+    "circular": lambda at, size: at % size,
+}
+"""Which location of an axis a border has in the place of those outside of 0 to size - 1; -1 for none."""
+
+
+def taps_of(op: Affine | Pool, before: Locations) -> Integers:
     """The table of `Units.taps` for a map of this extent."""
     if not op.kernel and isinstance(op, Pool):
         return np.arange(math.prod(before), dtype=np.int64)[:, None]
+    outside = _BEYOND["zeros" if isinstance(op, Pool) else "circular" if op.padding == "circular" else op.border]
     kernel = op.kernel if before else ()
     dilation = op.dilation if isinstance(op, Affine) else 1
     along: list[Integers] = []
     for axis, (size, centres) in enumerate(zip(kernel or (1,) * len(before), op.centres(before), strict=True)):
         first = np.asarray(centres) - dilation * ((size - 1) // 2)
         at = first + dilation * np.arange(size)[:, None]
-        if op.padding == "circular":
-            at %= before[axis]
-        along.append(np.where((at >= 0) & (at < before[axis]), at, -1))
+        along.append(outside(at, before[axis]))
     if not along:
         return np.zeros((1, 1), dtype=np.int64)
     table = []

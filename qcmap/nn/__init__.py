@@ -13,7 +13,7 @@ from qcmap.nn._gated_trace import trace_gated
 from qcmap.nn._initialize import initialize
 from qcmap.nn._layers import LazyWeightedMeanPool, NormalizedSum, WeightedMeanPool
 from qcmap.nn._network import GraphNetwork
-from qcmap.nn._paths import path_kernel, path_kernel_blocks
+from qcmap.nn._paths import active_paths, log_path_kernel, overlap, path_kernel, path_kernel_blocks
 from qcmap.nn._pln import PLN, pln, pln_inverse
 from qcmap.nn._shaped import PlainActivation, ShapedActivation, activation_module
 from qcmap.nn._weights import gaussian_weight, orthogonal_weight
@@ -59,6 +59,7 @@ __all__ = [
     "Traced",
     "WeightedMeanPool",
     "activation_module",
+    "active_paths",
     "bentid",
     "empirical_ntk",
     "fit",
@@ -67,10 +68,12 @@ __all__ = [
     "gate_kernels",
     "gaussian_weight",
     "initialize",
+    "log_path_kernel",
     "measure",
     "measure_seeds",
     "methods",
     "orthogonal_weight",
+    "overlap",
     "path_kernel",
     "path_kernel_blocks",
     "pln",

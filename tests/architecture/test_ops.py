@@ -556,3 +556,24 @@ def test_circular_padding_reads_the_other_end(kernel, stride, dilation):
     taps = Units.of(arch).taps(h)
     want = (np.arange(0, 7, stride) + dilation * (np.arange(kernel)[:, None] - (kernel - 1) // 2)) % 7
     np.testing.assert_array_equal(taps, want)
+
+
+@pytest.mark.parametrize(("border", "mode"), [("circular", "wrap"), ("reflect", "reflect"), ("replicate", "edge")])
+def test_borders_read_what_numpy_pads_with(border, mode):
+    b = Builder("border")
+    h = b.affine(b.input("x", 1, locations=(7, 3)), 1, kernel=(5, 3), padding=1, border=border)
+    taps = Units.of(b.build([h])).taps(h)
+    places = np.pad(np.arange(21).reshape(7, 3), 1, mode=mode)
+    want = np.lib.stride_tricks.sliding_window_view(places, (5, 3)).reshape(taps.shape[1], taps.shape[0]).T
+    np.testing.assert_array_equal(taps, want)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"border": "mirror"}, "border must be one of"), ({"border": "reflect", "padding": "circular"}, "leave border")],
+)
+def test_borders_are_words_of_torch(options, message):
+    b = Builder("border")
+    x = b.input("x", 1, locations=(7,))
+    with pytest.raises(ArchitectureError, match=rf"^h: .*{message}"):
+        b.affine(x, 1, kernel=(3,), name="h", **options)

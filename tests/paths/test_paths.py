@@ -24,7 +24,7 @@ from qcmap.paths import (
     run_relu,
     value_tangent,
 )
-from tests.paths.networks import integers, random_network
+from tests.paths.networks import TOWERS, integers, random_network, towers
 from tests.paths.torch_oracle import autograd
 
 NETWORKS = [(kind, seed) for kind in ("dense", "convolution") for seed in range(10)]
@@ -145,31 +145,13 @@ def test_counts_beyond_floats():
     assert found == pytest.approx(math.log(6) + 300 * math.log(100), rel=1e-14)
 
 
-@pytest.mark.parametrize("joined", ["sum", "concat", "outputs", "weight of 0"])
+@pytest.mark.parametrize("joined", TOWERS)
 def test_a_closed_branch_does_not_hide_its_neighbour(joined):
     """100^200 paths that the first example closes, beside one unit: pairs with it have H = x x' of the unit alone."""
-    b = qc.Builder("towers")
-    x = h = b.input("x", 2)
-    for k in range(200):
-        h = b.activation(b.affine(h, 100), "relu", name=f"tower{k}")
-    h, unit = b.affine(h, 1), b.activation(b.affine(x, 1), "relu", name="unit")
-    match joined:
-        case "sum":
-            arch = b.build([b.sum([h, unit], [1, 1])])
-        case "concat":
-            arch = b.build([b.affine(b.concat([h, unit]), 1)])
-        case "weight of 0":
-            arch = b.build([b.sum([h, unit], [0, 1])])
-        case _:
-            arch = b.build([h, unit])
     inputs = np.array([[1.0, 2], [3, -2]])
-    for closed in (198, 199):
-        gates = Gates.all_open(arch, 2).to_arrays()
-        gates[f"tower{closed}"][0] = 0
+    for arch, gates, want in towers(joined):
         found = log_path_kernel(arch, gates, inputs)
         np.testing.assert_array_equal(found.sign, [[1, -1], [-1, 1]])
-        paths = 0 if joined == "weight of 0" else 200 * math.log(100)
-        want = [[math.log(5), 0], [0, math.log(13) + paths]]
         np.testing.assert_allclose(found.logarithm, want, rtol=1e-13, atol=1e-13)
 
 

@@ -6,6 +6,9 @@ from torch.nn import functional
 
 import qcmap.architecture as q
 
+PADDING = {"circular": "wrap", "reflect": "reflect", "replicate": "edge"}
+"""Borders as numpy calls them."""
+
 
 def convolve(op, weight, z):
     """[n, channels, *extent] through an affine op, padded by hand."""
@@ -17,10 +20,11 @@ def convolve(op, weight, z):
         pads = [p for b, r in zip(reversed(before), reversed(reach), strict=True) for p in (b, r - b)]
     else:
         pads = [op.padding] * (2 * len(op.kernel))
-    if op.padding == "circular":
-        for axis, (b, r) in enumerate(zip(before, reach, strict=True), start=2):
-            extent = z.shape[axis]
-            z = z.index_select(axis, torch.arange(-b, extent + r - b) % extent)
+    mode = PADDING.get("circular" if op.padding == "circular" else op.border)
+    if mode:
+        for axis, around in enumerate(reversed(list(zip(pads[::2], pads[1::2], strict=True))), start=2):
+            read = np.pad(np.arange(z.shape[axis]), around, mode)
+            z = z.index_select(axis, torch.tensor(read))
     else:
         z = functional.pad(z, pads)
     function = {1: functional.conv1d, 2: functional.conv2d}[len(op.kernel)]

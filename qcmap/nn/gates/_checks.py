@@ -1,18 +1,17 @@
-"""What gates must be: one tensor a layer, of the layer's shape, within the range of the gate function.
-
-And what layers must be: their paths are those of the graph.
-"""
+"""What gates must be: one tensor a layer, of the layer's shape, within the range of the gate function."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor
 
-from qcmap.architecture import Affine
-from qcmap.errors import ArchitectureError, DataError
-from qcmap.nn.tracing import Traced
+from qcmap.errors import DataError
+
+if TYPE_CHECKING:
+    from qcmap.nn.gates._pools import Windows
 
 Range = tuple[float, float]
 
@@ -42,18 +41,13 @@ def check_ranges(gates: Mapping[str, Tensor], ranges: Mapping[str, Range]) -> No
             raise DataError(name, f"a gate lies in [{low:g}, {high:g}], but one is {worst:g}", "clip the gates")
 
 
-def check_borders(found: Traced) -> None:
-    """Raise `ArchitectureError`, naming the module, for padding by values of the map that the graph does not have."""
-    for node in found.architecture.nodes:
-        place = found.places[node.id]
-        if not isinstance(node.op, Affine) or place.op != "call_module" or node.op.padding == "circular":
-            continue
-        module = found.graph_module.get_submodule(str(place.target))
-        if not isinstance(module, nn.modules.conv._ConvNd) or module.padding_mode == "zeros":
-            continue
-        if any(module._reversed_padding_repeated_twice):
-            raise ArchitectureError(
-                node.id, f"its padding {module.padding} is {module.padding_mode}: paths that start from what it repeats"
-                " at the border are not those of the graph",
-                "pad with zeros, or circularly by half of the kernel",
-            )  # fmt: skip
+def check_choices(choices: Mapping[str, Tensor], windows: Mapping[str, Windows]) -> None:
+    """Raise `DataError`, naming the max pooling, for a choice that is no position of a tap within the map."""
+    for name, taken in choices.items():
+        count = len(windows[name].taps)
+        if taken.is_floating_point() or taken.is_complex() or taken.dtype == torch.bool:
+            raise DataError(name, f"choices are integers, not {taken.dtype}", "give the position of each window's tap")
+        if bool(((taken < 0) | (taken >= count)).any()):
+            raise DataError(name, f"a choice is a position in its window, 0 to {count - 1}", "give argmax")
+        if bool((windows[name].read(taken) < 0).any()):
+            raise DataError(name, "a choice lies in the padding", "give the position of the largest entry")

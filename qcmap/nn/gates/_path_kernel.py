@@ -35,13 +35,15 @@ def path_architecture(arch: Architecture) -> Architecture:
 
 
 def gates_of(split: SplitModel, inputs: tuple[Tensor, ...], block: int) -> Gates:
-    """The gates of a split model, so many inputs at once; hard gates take one byte."""
+    """The gates of a split model, so many inputs at once; hard gates and choices of few taps take one byte."""
     found: dict[str, list[NDArray[Any]]] = {}
+    kinds = {name: torch.uint8 if len(part.taps) <= 256 else torch.int32 for name, part in split.values.windows.items()}
+    for name, slopes in split.gates.slopes.items():
+        kinds[name] = torch.uint8 if split.gates.function.hard and slopes == (0, 1) else torch.float64
     with torch.no_grad():
         for parts in zip(*(x.split(block) for x in inputs), strict=True):
             for name, gate in split.gates(*parts).items():
-                whole = split.gates.function.hard and split.gates.slopes[name] == (0, 1)
-                found.setdefault(name, []).append(gate.to(torch.uint8 if whole else torch.float64).cpu().numpy())
+                found.setdefault(name, []).append(gate.to(kinds[name]).cpu().numpy())
     largest = max(high for _, high in split.gates.ranges.values())
     return Gates.of(
         path_architecture(split.architecture),

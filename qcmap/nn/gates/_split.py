@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import operator
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from qcmap.architecture import (
     BatchNorm,
     Concat,
     Input,
+    MaxPool,
     MeanPool,
     Node,
     Nonlinear,
@@ -29,9 +31,10 @@ from qcmap.architecture import (
 )
 from qcmap.errors import ArchitectureError, ArgumentError, DataError
 from qcmap.nn._modes import device_of
-from qcmap.nn.gates._checks import Range, check_borders, check_ranges, check_shapes
+from qcmap.nn.gates._checks import Range, check_choices, check_ranges, check_shapes
 from qcmap.nn.gates._function import HARD, GateFunction
 from qcmap.nn.gates._path_kernel import gates_of, inputs_by_node, kernel_blocks, whole
+from qcmap.nn.gates._pools import Windows
 from qcmap.nn.tracing import Traced, traced
 from qcmap.numeric.paths._gates import Gates as PathGates
 from qcmap.numeric.paths._kernel import KernelBlock
@@ -42,14 +45,16 @@ Slopes = Mapping[str, tuple[float, float]]
 
 
 class Gates(nn.Module):
-    """The gates of a network for its inputs, one tensor for each activation, keyed by the activation's node id.
+    """The gates of a network for its inputs, one tensor for each activation and max pooling, keyed by the node's id.
 
-    An activation with slopes (left, right) is q G with G = left + (right - left) times the gate function of q.
+    An activation with slopes (left, right) is q G with G = left + (right - left) times the gate function of q. A max
+    pooling is a sum over the taps of each window with the gate 1 at its largest entry and 0 elsewhere: its choice, the
+    position of that tap, stands for these gates.
 
     Parameters
     ----------
     preactivations
-        The part of the network that the gates depend on: inputs to a dictionary of pre-activations.
+        The part of the network that the gates depend on: inputs to a dictionary of pre-activations and choices.
     slopes
         (left, right) by node id; (0, 1) for ReLU.
     function
@@ -61,9 +66,12 @@ class Gates(nn.Module):
         self.preactivations, self.slopes, self.function = preactivations, dict(slopes), function
 
     def forward(self, *inputs: Tensor) -> dict[str, Tensor]:
-        """[batch, ...] inputs to gates of the shapes of the pre-activations."""
+        """[batch, ...] inputs to gates of the shapes of pre-activations, and int64 choices [batch, channels, ...]."""
         found: dict[str, Tensor] = {}
         for name, q in self.preactivations(*inputs).items():
+            if name not in self.slopes:
+                found[name] = q
+                continue
             left, right = self.slopes[name]
             gate = self.function(q)
             found[name] = gate if (left, right) == (0, 1) else left + (right - left) * gate
@@ -94,6 +102,11 @@ class Values(nn.Module):
         super().__init__()
         self.graph, self.shapes = graph, dict(shapes)
 
+    @property
+    def windows(self) -> dict[str, Windows]:
+        """Those of its max poolings."""
+        return {part.name: part for part in self.graph.modules() if isinstance(part, Windows)}
+
     def forward(self, *inputs_and_gates: Any) -> Any:
         """The outputs for inputs [batch, ...], and last a dictionary of gates [batch, *shape]."""
         *inputs, gates = inputs_and_gates
@@ -101,6 +114,12 @@ class Values(nn.Module):
             raise DataError("gates", f"they are a dictionary, not {type(gates).__name__}", "call values(x, gates)")
         check_shapes(gates, self.shapes, len(inputs[0]))
         return self.graph(*inputs, gates)
+
+    def check(self, gates: Mapping[str, Tensor], ranges: Mapping[str, Range], batch: int) -> None:
+        """Raise `DataError`, naming the node, for gates of another shape or out of range, or choices out of the map."""
+        check_shapes(gates, self.shapes, batch)
+        check_ranges({name: gates[name] for name in ranges}, ranges)
+        check_choices({name: gates[name] for name in self.windows}, self.windows)
 
 
 class SplitModel(nn.Module):
@@ -111,7 +130,7 @@ class SplitModel(nn.Module):
     gates, values
         `Gates` and `Values`.
     architecture
-        The graph of the network, whose activations are the keys of the gates.
+        The graph of the network, whose activations and max poolings are the keys of the gates.
     """
 
     def __init__(self, architecture: Architecture, gates: Gates, values: Values) -> None:
@@ -128,10 +147,9 @@ class SplitModel(nn.Module):
         Raises
         ------
         DataError
-            Naming the activation: for gates that are missing, of another shape, or outside their range.
+            Naming the node: for gates that are missing, of another shape, or outside their range.
         """
-        check_shapes(gates, self.values.shapes, len(inputs[0]))
-        check_ranges(gates, self.gates.ranges)
+        self.values.check(gates, self.gates.ranges, len(inputs[0]))
         return self.values(*inputs, gates)
 
     def path_gates(self, *inputs: Tensor, block: int = 1024) -> PathGates:
@@ -180,7 +198,9 @@ class SplitModel(nn.Module):
         return self
 
     def __repr__(self) -> str:
-        return f"<{self.architecture.name} split at {len(self.values.shapes)} activations, {self.gates.function}>"
+        pools = f" and {len(self.values.windows)} max poolings" if self.values.windows else ""
+        activations = f"{len(self.gates.slopes)} activations"
+        return f"<{self.architecture.name} split at {activations}{pools}, {self.gates.function}>"
 
 
 def split_gates(model: nn.Module, example_input: Any, *, gate: GateFunction = HARD) -> SplitModel:
@@ -188,7 +208,8 @@ def split_gates(model: nn.Module, example_input: Any, *, gate: GateFunction = HA
 
     relu(q) = q G with G = 1 for q > 0 and else 0, so the network is its linear part with gates G at its activations;
     with the hard gate the outputs are those of the model in evaluation mode. A soft gate gives the soft-ReLU network
-    of the same weights, its features still forwarded through the activations of the model (NPF, section 4).
+    of the same weights, its features still forwarded through the activations of the model (NPF, section 4). A max
+    pooling takes, from each window, the entry that is largest in the model: the first of equal ones, as torch does.
 
     Parameters
     ----------
@@ -205,8 +226,8 @@ def split_gates(model: nn.Module, example_input: Any, *, gate: GateFunction = HA
         For a model that cannot be traced.
     ArchitectureError
         Naming the module: an activation that has no gate form, a batch norm that uses the statistics of the batch, a
-        max pooling, a layer norm or a product, a convolution padded by reflection or replication, or circularly by
-        another count than half of its kernel; or a model without activations.
+        layer norm or a product, a max pooling whose maps are not [batch, channels, *locations] in some order; or a
+        model without activations.
     """
     for path, module in model.named_modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and (module.training or module.running_mean is None):
@@ -215,19 +236,24 @@ def split_gates(model: nn.Module, example_input: Any, *, gate: GateFunction = HA
                 "call model.eval() first" if module.training else "give it track_running_stats=True",
             )  # fmt: skip
     found = traced(model, example_input)
-    check_borders(found)
-    slopes = {node.id: _slopes(node) for node in found.architecture.nodes if isinstance(node.op, Nonlinear)}
-    for node in found.architecture.nodes:
-        if not isinstance(node.op, (*LINEAR, Nonlinear)):
+    nodes = found.architecture.nodes
+    slopes = {node.id: _slopes(node) for node in nodes if isinstance(node.op, Nonlinear)}
+    for node in nodes:
+        if not isinstance(node.op, (*LINEAR, Nonlinear, MaxPool)):
             raise ArchitectureError(
                 node.id, f"a {node.op.kind} has no gate form: it is not linear once the gates of activations are given",
                 "take it out, or split the parts of the model around it",
             )  # fmt: skip
     if not slopes:
         raise ArchitectureError(found.architecture.name, "it has no activations", "there is nothing to split")
-    shapes = {name: tuple(found.reads[name][0].meta["shape"][1:]) for name in slopes}
-    gates = Gates(_preactivations(found, list(slopes)), slopes, gate)
-    split = SplitModel(found.architecture, gates, Values(_values(found, list(slopes)), shapes))
+    windows = {node.id: Windows.of(found, node.id) for node in nodes if isinstance(node.op, MaxPool)}
+    shapes = {
+        node.id: windows[node.id].shape if node.id in windows else tuple(found.reads[node.id][0].meta["shape"][1:])
+        for node in nodes if node.id in slopes or node.id in windows
+    }  # fmt: skip
+    paths = _added(found.graph_module, windows)
+    gates = Gates(_preactivations(found, shapes, paths), slopes, gate)
+    split = SplitModel(found.architecture, gates, Values(_values(found, shapes, paths), shapes))
     return split.eval()
 
 
@@ -242,39 +268,56 @@ def _slopes(node: Node) -> tuple[float, float]:
     return act.two_slopes
 
 
-def _preactivations(found: Traced, activations: list[str]) -> fx.GraphModule:
-    """The part of the traced graph that ends in what the activations read."""
+def _preactivations(found: Traced, gated: Iterable[str], windows: Mapping[str, str]) -> fx.GraphModule:
+    """The part of the traced graph that ends in what the activations read, and which taps max poolings take of it."""
     graph = fx.Graph()
     copies: dict[fx.Node, fx.Node] = {}
-    kept: dict[fx.Node, fx.Node] = {}
-    wanted = {found.places[name]: name for name in activations}
+    kept: dict[str, fx.Node] = {}
+    wanted = {found.places[name]: name for name in gated}
     for node in found.graph_module.graph.nodes:
         if node in wanted:
-            (read,) = found.reads[wanted[node]]
-            # An activation may work in place, so what it reads is put aside before.
-            kept[node] = graph.call_method("clone", (copies[read],))
+            name = wanted[node]
+            (read,) = found.reads[name]
+            if name in windows:
+                kept[name] = graph.call_module(windows[name], (copies[read],))
+            else:
+                # An activation may work in place, so what it reads is put aside before.
+                kept[name] = graph.call_method("clone", (copies[read],))
         if node.op != "output":
             copies[node] = graph.node_copy(node, copies.__getitem__)
-    graph.output({name: kept[found.places[name]] for name in activations})
+    graph.output({name: kept[name] for name in gated})
     return _finished(found, graph)
 
 
-def _values(found: Traced, activations: list[str]) -> fx.GraphModule:
-    """The traced graph with a product with a gate in place of each activation."""
+def _values(found: Traced, gated: Iterable[str], windows: Mapping[str, str]) -> fx.GraphModule:
+    """The traced graph with a product with a gate in place of each activation, and chosen entries of max poolings."""
     graph = fx.Graph()
     copies: dict[fx.Node, fx.Node] = {}
-    wanted = {found.places[name]: name for name in activations}
+    wanted = {found.places[name]: name for name in gated}
     gates: fx.Node | None = None
     for node in found.graph_module.graph.nodes:
         if node.op != "placeholder" and gates is None:
             gates = graph.placeholder("gates")
         if node in wanted:
-            (read,) = found.reads[wanted[node]]
-            gate = graph.call_function(operator.getitem, (gates, wanted[node]))
-            copies[node] = graph.call_function(torch.mul, (copies[read], gate))
+            name = wanted[node]
+            read = copies[found.reads[name][0]]
+            gate = graph.call_function(operator.getitem, (gates, name))
+            if name in windows:
+                copies[node] = graph.call_module(windows[name], (read, gate))
+            else:
+                copies[node] = graph.call_function(torch.mul, (read, gate))
         else:
             copies[node] = graph.node_copy(node, copies.__getitem__)
     return _finished(found, graph)
+
+
+def _added(graph_module: fx.GraphModule, windows: Mapping[str, Windows]) -> dict[str, str]:
+    """Put the windows into the traced graph, where its parts find them; their paths by node id."""
+    paths = {}
+    for name, module in windows.items():
+        paths[name] = next(p for k in itertools.count() if not hasattr(graph_module, p := f"windows_{k}"))
+        graph_module.add_submodule(paths[name], module)
+    return paths
 
 
 def _finished(found: Traced, graph: fx.Graph) -> fx.GraphModule:

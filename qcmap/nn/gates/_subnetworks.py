@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,10 +32,13 @@ class Subnetworks:
         For each layer, booleans [inputs, *shape]: gates above the threshold.
     sensitive
         The same for gates with a derivative above its threshold in a parameter; None if it was not asked for.
+    choices
+        For each max pooling, the taps that its windows take, integers [inputs, *shape].
     """
 
     active: Mapping[str, Mask]
     sensitive: Mapping[str, Mask] | None = None
+    choices: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
 
     def shares(self) -> dict[str, float]:
         """The fraction of active gates in each layer."""
@@ -52,16 +55,17 @@ class Subnetworks:
         return np.divide(common, own, out=np.zeros_like(common), where=own > 0)
 
     def switched(self, before: Subnetworks) -> dict[str, float]:
-        """The fraction of gates in each layer that are not as before, for the same inputs.
+        """The fraction of gates in each layer that are not as before, or of windows, for the same inputs.
 
         Raises
         ------
         ArgumentError
             For sub-networks of other layers or inputs.
         """
-        if {k: m.shape for k, m in self.active.items()} != {k: m.shape for k, m in before.active.items()}:
+        now, then = ({**one.active, **one.choices} for one in (self, before))
+        if {k: m.shape for k, m in now.items()} != {k: m.shape for k, m in then.items()}:
             raise ArgumentError("before", "its layers or inputs are others", "compare one network on one set of inputs")
-        return {name: float((mask != before.active[name]).mean()) for name, mask in self.active.items()}
+        return {name: float((state != then[name]).mean()) for name, state in now.items()}
 
     def table(self) -> Table:
         """Shares of active and sensitive gates, and mean overlap of different inputs, by layer."""
@@ -103,7 +107,8 @@ def subnetworks(
     Parameters
     ----------
     gates
-        Inputs to a dictionary of gates [batch, *shape]: ``split.gates`` of a `SplitModel`.
+        Inputs to a dictionary of gates [batch, *shape], and integers for choices of max poolings: ``split.gates`` of a
+        `SplitModel`.
     inputs
         Batches [batch, ...].
 
@@ -113,15 +118,18 @@ def subnetworks(
         For thresholds that are negative or not finite.
     """
     for name, threshold in (("active_above", active_above), ("sensitive_above", sensitive_above)):
-        if threshold is not None and not (math.isfinite(threshold) and threshold >= 0):
+        number = isinstance(threshold, (int, float, np.number)) and math.isfinite(threshold)
+        if not (threshold is None and name == "sensitive_above") and not (number and threshold >= 0):
             raise ArgumentError(name, f"a threshold is finite and at least 0, not {threshold!r}", "give e.g. 0.5")
     inputs = tuple(x.to(device_of(gates)) for x in inputs)
     with modes_restored(gates):
         gates.eval()
         with torch.no_grad():
-            active = {name: (gate > active_above).cpu().numpy() for name, gate in gates(*inputs).items()}
+            found = gates(*inputs)
+        choices = {name: gate.cpu().numpy() for name, gate in found.items() if not gate.is_floating_point()}
+        active = {name: (gate > active_above).cpu().numpy() for name, gate in found.items() if name not in choices}
         sensitive = None if sensitive_above is None else _sensitive(gates, inputs, list(active), sensitive_above)
-    return Subnetworks(active, sensitive)
+    return Subnetworks(active, sensitive, choices)
 
 
 def _sensitive(gates: nn.Module, inputs: tuple[Tensor, ...], names: list[str], threshold: float) -> dict[str, Mask]:

@@ -50,15 +50,17 @@ def _conv(t: Translator, call: Call) -> Feature:
     dims = len(kernel)
     stride, dilation = (_axes(given.get(name, 1), dims) for name in ("stride", "dilation"))
     shape = call.shape[2:]
+    groups, border = int(given.get("groups", 1)), _border(given, kernel)
     if x.locations or any(size > 1 for size in shape):
+        padding = _padding(t, call, given, kernel, dilation)
         op = Affine(
-            out, tuple(kernel), _equal(t, call, "strides", stride), _padding(t, call, given, kernel, dilation),
-            groups=int(given.get("groups", 1)), dilation=_equal(t, call, "dilations", dilation),
+            out, tuple(kernel), _equal(t, call, "strides", stride), padding, groups=groups,
+            dilation=_equal(t, call, "dilations", dilation), border="zeros" if padding == "circular" else border,
         )  # fmt: skip
         locations = tuple(shape)
     else:
         # One location without an axis: the filter has its centre there, and reads padding elsewhere.
-        op, locations = Affine(out, groups=int(given.get("groups", 1))), ()
+        op, locations = Affine(out, groups=groups, border=border), ()
     draft = t.draft(call, op, x, weight=weight.parameter)
     return Feature(call.node, draft, tidy(call.shape[0], out, shape), locations)
 
@@ -130,21 +132,27 @@ def _equal(t: Translator, call: Call, what: str, values: tuple[int, ...]) -> int
 def _padding(
     t: Translator, call: Call, given: Mapping[str, Any], kernel: Sequence[int], dilation: tuple[int, ...]
 ) -> Any:
-    """The padding as an `Affine` has it: "same" or "circular" if every axis is padded by half of its kernel.
-
-    What a layer reads beyond the border matters for paths alone, which refuse what an `Affine` has no word for
-    (`qcmap.nn.gates`): the centre of a Delta filter never is there.
-    """
-    padding = given.get("padding", 0)
-    pads = _axes(0 if padding == "valid" else padding, len(kernel))
-    same = padding == "same" or all(
+    """The padding as an `Affine` has it: "same" or "circular" if every axis is padded by half of its kernel."""
+    pads = _pads(given, len(kernel))
+    same = pads == ("same",) * len(kernel) or all(
         2 * pad == d * (size - 1) for pad, size, d in zip(pads, kernel, dilation, strict=True)
     )
     if not same:
         return _equal(t, call, "paddings", pads)
     # A dilated even kernel has its taps elsewhere in torch than in a circular `Affine`; "same" refuses it.
     aligned = all(size % 2 == 1 or d == 1 for size, d in zip(kernel, dilation, strict=True))
-    return "circular" if given.get("padding_mode") == "circular" and aligned else "same"
+    return "circular" if _border(given, kernel) == "circular" and aligned else "same"
+
+
+def _border(given: Mapping[str, Any], kernel: Sequence[int]) -> Any:
+    """What an `Affine` reads in its padding: zeros too if it has none."""
+    padded = any(pad and size > 1 for pad, size in zip(_pads(given, len(kernel)), kernel, strict=True))
+    return given.get("padding_mode", "zeros") if padded else "zeros"
+
+
+def _pads(given: Mapping[str, Any], dims: int) -> tuple[Any, ...]:
+    padding = given.get("padding", 0)
+    return _axes(0 if padding == "valid" else padding, dims)
 
 
 def _embedding(t: Translator, call: Call) -> Feature:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import fx, nn
 
-from qcmap.architecture import Affine, Architecture, Node, Op, Output
+from qcmap.architecture import Affine, Architecture, MaxPool, Node, Op, Output
 from qcmap.nn.tracing._axes import BATCH, CHANNEL, in_order
 from qcmap.nn.tracing._feature import Draft, Feature
 from qcmap.nn.tracing._record import Recording, record
@@ -70,6 +70,9 @@ def traced(model: nn.Module, example_input: Any) -> Traced:
         ends = labels
     architecture = Architecture(type(model).__name__, tuple(nodes), tuple(dict.fromkeys(ends)))
     axes = {name: _channel_axis(translator, place) for name, place in places.items()}
+    for draft in drafts:
+        if isinstance(draft.op, MaxPool):
+            draft.reads[0].meta["channel_axis"] = _channel_axis(translator, draft.reads[0])
     for node in recording.graph_module.graph.nodes:
         if "val" in node.meta:
             node.meta["shape"] = sizes(node)

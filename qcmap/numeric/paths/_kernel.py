@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -19,6 +19,10 @@ Array = NDArray[np.float64]
 
 _SIDE = 512
 """Rows and columns of a block for a network with one location: its arrays stay in the cache."""
+
+
+OVERLAP = "Lambda"
+ONES = "use active_paths, or log_path_kernel of inputs 1: the logarithm of d_in Lambda"
 
 
 class KernelBlock(NamedTuple):
@@ -84,8 +88,7 @@ def active_paths(
         As `Units.of`.
     """
     one, two = _both(arch, gates, gates2)
-    if not (one.binary and two.binary):
-        raise DataError("gates", "active paths have all gates on, so gates are 0 or 1", "use overlap for soft gates")
+    refuse_soft(one, two)
     if count_paths(one.units) <= 2**53:
         return _matrix(one, None, two, None, float, lambda constant: 1).astype(np.int64)
     return _matrix(one, None, two, None, _exact, lambda constant: 1)
@@ -104,9 +107,18 @@ def overlap(
     Raises as `path_kernel`.
     """
     one, two = _both(arch, gates, gates2)
-    units = one.units
-    matrix = _matrix(one, None, two, None, float, squared)
-    return _finite(matrix) / sum(units.size(name) for name in units.architecture.inputs)
+    return _finite(_matrix(one, None, two, None, float, squared), OVERLAP, ONES) / input_units(one.units)
+
+
+def refuse_soft(*gates: Gates) -> None:
+    """Raise `DataError` unless all gates are 0 or 1, for which alone paths are active or not."""
+    if not all(part.binary for part in gates):
+        raise DataError("gates", "active paths have all gates on, so gates are 0 or 1", "use overlap for soft gates")
+
+
+def input_units(units: Units) -> int:
+    """d_in, the number of units of all inputs."""
+    return sum(units.size(name) for name in units.architecture.inputs)
 
 
 def path_kernel(
@@ -205,11 +217,19 @@ def _matrix(one: Gates, x: Layered | None, two: Gates, x2: Layered | None, conve
 
 
 def blocks_of(
-    one: Gates, x: Layered | None, two: Gates, x2: Layered | None, number: Any, factor: Any, side: int
+    one: Gates,
+    x: Layered | None,
+    two: Gates,
+    x2: Layered | None,
+    number: Any,
+    factor: Any,
+    side: int,
+    total: Callable[[CoactiveWalk], Any] = CoactiveWalk.total,
 ) -> Iterator[KernelBlock]:
     """Blocks of values that spread to their shape; only those on and above the diagonal if both sets are the same.
 
-    ``number`` makes of arrays what the walk computes with: floats, exact numbers, tensors of a device.
+    ``number`` makes of arrays what the walk computes with: floats, exact numbers, tensors of a device; ``total`` what
+    is wanted of the walk.
     """
     unit = number(np.ones((1, 1, 1)))
     for rows in slices(one.count, side):
@@ -219,7 +239,7 @@ def blocks_of(
                 continue
             right = left if one is two and rows == columns else Side.of(two.rows(columns), _some(x2, columns), number)
             with np.errstate(over="ignore", invalid="ignore"):  # what leaves is checked
-                values = CoactiveWalk(one.units, left, right, unit, number, factor).total()
+                values = total(CoactiveWalk(one.units, left, right, unit, number, factor))
             yield KernelBlock(rows, columns, values)
 
 
@@ -242,9 +262,9 @@ def _some(x: Layered | None, rows: slice) -> Layered | None:
     return None if x is None else {name: array[:, rows] for name, array in x.items()}
 
 
-def _finite(matrix: Array) -> Array:
+def _finite(matrix: Array, what: str = "path kernel", remedy: str = "use exact=True, or log_path_kernel") -> Array:
     if not np.isfinite(matrix).all():
-        raise NumericalError("path kernel", "it is beyond the range of floats", "use exact=True, or log_path_kernel")
+        raise NumericalError(what, "it is beyond the range of floats", remedy)
     return matrix
 
 

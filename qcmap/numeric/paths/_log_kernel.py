@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from qcmap.architecture import Affine, Algebra, Architecture, Concat, Node, Sum, Units
-from qcmap.numeric.paths._coactive import CoactiveWalk, Piece, Side, Term, Value
-from qcmap.numeric.paths._gates import Gates, gates_of, inputs_of
-from qcmap.numeric.paths._kernel import block_side, slices, squared, to_floats
+from qcmap.numeric.paths._coactive import CoactiveWalk, Piece, Term, Value
+from qcmap.numeric.paths._gates import Gates, Layered, gates_of, inputs_of
+from qcmap.numeric.paths._kernel import KernelBlock, block_side, blocks_of, squared, to_floats
 
-Array = NDArray[np.float64]
-
-
-_LOWEST = -(2**40)
+_LOWEST = -(2**30)
 """The exponent of 0: below that of any other value."""
+Rule = Callable[[Node, list[Value]], Value]
+Shifted = Callable[[Any, Any], Any]
 
 
 class LogKernel(NamedTuple):
     """A kernel as ``sign * exp(logarithm)``, as of ``numpy.linalg.slogdet``; the logarithm of 0 is minus infinity."""
 
-    sign: Array
-    logarithm: Array
+    sign: Any
+    logarithm: Any
 
 
 class _Scaled(NamedTuple):
@@ -57,81 +57,101 @@ def log_path_kernel(arch: Architecture | Units, gates: Gates | Mapping[str, Any]
         As `path_kernel`.
     """
     given = gates_of(arch, gates)
-    inputs, side = inputs_of(given.units, x, given.count), block_side(given.units)
-    sign, logarithm = (np.empty((given.count, given.count)) for _ in range(2))
-    blocks = [
-        (rows, Side.of(given.rows(rows), {name: a[:, rows] for name, a in inputs.items()}, to_floats))
-        for rows in slices(given.count, side)
-    ]
-    for rows, left in blocks:
-        for columns, right in blocks:
-            walk = CoactiveWalk(given.units, left, right, np.ones((1, 1, 1)), to_floats, squared)
-            mantissa, exponent = _total(walk)
-            sign[rows, columns] = np.sign(mantissa)
-            with np.errstate(divide="ignore"):
-                logarithm[rows, columns] = np.log(np.abs(mantissa)) + exponent * math.log(2)
-    return LogKernel(sign, logarithm)
+    inputs = inputs_of(given.units, x, given.count)
+    kernel = LogKernel(*(np.empty((given.count, given.count)) for _ in range(2)))
+    for rows, columns, block in log_blocks(given, inputs, to_floats, np, np.ldexp, block_side(given.units)):
+        for matrix, values in zip(kernel, block, strict=True):
+            matrix[rows, columns] = values
+            matrix[columns, rows] = matrix[rows, columns].T
+    return kernel
 
 
-def _total(walk: CoactiveWalk) -> tuple[Array, Array]:
-    arch, rules = walk.units.architecture, {}
-    for kind, rule in walk.algebra.rules.items():
-        rules[kind] = _aligning(rule) if kind in (Sum, Concat) else _kept(rule, normalise=kind is Affine)
-    values = arch.fold(Algebra("logarithm of the path kernel", rules))
-    aligned, exponent = _aligned([values[name] for name in arch.outputs])
-    sums = [piece.total().sum(0) for value in aligned for piece in value]
-    return np.sum(sums, axis=0), exponent
+def log_blocks(
+    gates: Gates, x: Layered, number: Any, library: Any, shifted: Shifted, side: int
+) -> Iterator[KernelBlock]:
+    """Blocks on and above the diagonal, whose values are a `LogKernel` that spreads to their shape.
+
+    ``number`` is as for `blocks_of`, ``library`` numpy or torch, and ``shifted(a, k)`` is 2^k a, exactly.
+    """
+
+    def total(walk: CoactiveWalk) -> LogKernel:
+        mantissa, exponent = LogWalk(walk, library, shifted).total()
+        with np.errstate(divide="ignore"):
+            return LogKernel(
+                library.sign(mantissa), library.log(abs(mantissa)) + exponent * (walk.one[0] * math.log(2))
+            )
+
+    return blocks_of(gates, x, gates, x, number, squared, side, total)
 
 
-def _kept(rule: Callable[[Node, list[Value]], Value], *, normalise: bool) -> Callable[[Node, list[_Scaled]], _Scaled]:
-    def at(node: Node, values: list[_Scaled]) -> _Scaled:
-        pieces = rule(node, [value.pieces for value in values])
-        exponent = values[0].exponent if values else np.zeros((1, 1), dtype=np.int64)
-        return _normalised(pieces, exponent) if normalise else _Scaled(pieces, exponent)
+@dataclass(frozen=True, eq=False)
+class LogWalk:
+    """The rules of a walk with exponents."""
 
-    return at
+    walk: CoactiveWalk
+    library: Any
+    shifted: Shifted
 
+    def total(self) -> tuple[Any, Any]:
+        """The sum over all paths as mantissa and exponent."""
+        arch, rules = self.walk.units.architecture, {}
+        for kind, rule in self.walk.algebra.rules.items():
+            rules[kind] = self._aligning(rule) if kind in (Sum, Concat) else self._kept(rule, normalise=kind is Affine)
+        values = arch.fold(Algebra("logarithm of the path kernel", rules))
+        aligned, exponent = self._aligned([values[name] for name in arch.outputs])
+        return sum(piece.total().sum(0) for value in aligned for piece in value), exponent
 
-def _aligning(rule: Callable[[Node, list[Value]], Value]) -> Callable[[Node, list[_Scaled]], _Scaled]:
-    def at(node: Node, values: list[_Scaled]) -> _Scaled:
-        if isinstance(node.op, Sum):
-            pairs = zip(values, node.op.weights, strict=True)
-            values = [value if weight != 0 else _Scaled(value.pieces, _LOWEST) for value, weight in pairs]
-        aligned, exponent = _aligned(values)
-        return _Scaled(rule(node, aligned), exponent)
+    def _kept(self, rule: Rule, *, normalise: bool) -> Callable[[Node, list[_Scaled]], _Scaled]:
+        def at(node: Node, values: list[_Scaled]) -> _Scaled:
+            pieces = rule(node, [value.pieces for value in values])
+            exponent = values[0].exponent if values else self._zero
+            return self._normalised(pieces, exponent) if normalise else _Scaled(pieces, exponent)
 
-    return at
+        return at
 
+    def _aligning(self, rule: Rule) -> Callable[[Node, list[_Scaled]], _Scaled]:
+        def at(node: Node, values: list[_Scaled]) -> _Scaled:
+            if isinstance(node.op, Sum):
+                lowest, pairs = self._zero + _LOWEST, zip(values, node.op.weights, strict=True)
+                values = [value if weight != 0 else value._replace(exponent=lowest) for value, weight in pairs]
+            aligned, exponent = self._aligned(values)
+            return _Scaled(rule(node, aligned), exponent)
 
-def _normalised(pieces: Value, exponent: Any) -> _Scaled:
-    """Behind an affine layer, whose pieces are one matrix each: the largest entry of each pair is near 1."""
-    largest = np.max([np.abs(piece.terms[0].matrix).max(axis=0) for piece in pieces], axis=0)
-    power = np.frexp(largest)[1].astype(np.int64)
-    return _Scaled(_shifted(pieces, -power), np.where(largest > 0, exponent + power, _LOWEST))
+        return at
 
+    @property
+    def _zero(self) -> Any:
+        """The exponent of 1, an integer [1, 1]."""
+        return self.library.frexp(self.walk.one[0] * 0)[1]
 
-def _aligned(values: list[_Scaled]) -> tuple[list[Value], Any]:
-    exponents = [np.where(_not_zero(value.pieces), value.exponent, _LOWEST) for value in values]
-    exponent = np.max(np.broadcast_arrays(*exponents), axis=0)
-    return [_shifted(value.pieces, own - exponent) for value, own in zip(values, exponents, strict=True)], exponent
+    def _normalised(self, pieces: Value, exponent: Any) -> _Scaled:
+        """Behind an affine layer, whose pieces are one matrix each: the largest entry of each pair is near 1."""
+        largest = self._largest(self.library.amax(abs(piece.terms[0].matrix), 0) for piece in pieces)
+        power = self.library.frexp(largest)[1]
+        return _Scaled(self._moved(pieces, -power), self.library.where(largest > 0, exponent + power, _LOWEST))
 
+    def _aligned(self, values: list[_Scaled]) -> tuple[list[Value], Any]:
+        exponents = [self.library.where(self._not_zero(value.pieces), value.exponent, _LOWEST) for value in values]
+        exponent = self._largest(exponents)
+        moved = (self._moved(value.pieces, own - exponent) for value, own in zip(values, exponents, strict=True))
+        return list(moved), exponent
 
-def _not_zero(pieces: Value) -> Any:
-    """For which pairs some entry is not 0, [n, n']: gates are factors, and closed ones leave the matrix as it is."""
-    marked = [Piece(p.channels, tuple(_marked(term) for term in p.terms)).total().sum(axis=0) for p in pieces]
-    return np.sum(np.broadcast_arrays(*marked), axis=0) > 0
+    def _largest(self, arrays: Iterable[Any]) -> Any:
+        return reduce(self.library.maximum, arrays)
 
+    def _not_zero(self, pieces: Value) -> Any:
+        """For which pairs some entry is not 0, [n, n']: closed gates are factors, and leave the matrix as it is."""
+        return sum(Piece(p.channels, tuple(map(self._marked, p.terms))).total().sum(0) for p in pieces) > 0
 
-def _marked(term: Term) -> Term:
-    """1 for all that is not 0, so that nothing cancels or underflows."""
-    left, right = (None if a is None else (a != 0).astype(float) for a in (term.left, term.right))
-    return Term((term.matrix != 0).astype(float), left, right)
+    def _marked(self, term: Term) -> Term:
+        """1 for all that is not 0, so that nothing cancels or underflows."""
+        parts = (None if a is None else (a != 0) * self.walk.one for a in (term.matrix, term.left, term.right))
+        return Term(*parts)
 
-
-def _shifted(pieces: Value, power: Any) -> Value:
-    """Times 2^power."""
-    shift = np.clip(power, -2000, 2000).astype(np.int32)
-    return tuple(
-        Piece(piece.channels, tuple(Term(np.ldexp(t.matrix, shift), t.left, t.right) for t in piece.terms))
-        for piece in pieces
-    )
+    def _moved(self, pieces: Value, power: Any) -> Value:
+        """Times 2^power."""
+        shift = self.library.clip(power, -2000, 2000)
+        return tuple(
+            Piece(piece.channels, tuple(Term(self.shifted(t.matrix, shift), t.left, t.right) for t in piece.terms))
+            for piece in pieces
+        )

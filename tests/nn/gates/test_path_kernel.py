@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+import qcmap as qc
 import qcmap.nn as qnn
 from models import DeepGatedNetwork
 from models.gated_layers import fully_connected, gconv, vconv
@@ -82,21 +83,26 @@ def test_gates_below_zero_are_refused():
         split.path_kernel(x)
 
 
-RINGS = {
-    "odd": {"kernel_size": 3, "padding": 1},
-    "dilated, strided": {"kernel_size": 3, "padding": 2, "dilation": 2, "stride": 2},
-    "even": {"kernel_size": 2, "padding": "same"},
-    "plane": {"kernel_size": (3, 5), "padding": (1, 2)},
+PADDED = {
+    "odd, circular": {"kernel_size": 3, "padding": 1},
+    "odd, reflect": {"kernel_size": 3, "padding": 1},
+    "dilated, strided, circular": {"kernel_size": 3, "padding": 2, "dilation": 2, "stride": 2},
+    "dilated, strided, reflect": {"kernel_size": 3, "padding": 2, "dilation": 2, "stride": 2},
+    "even, circular": {"kernel_size": 2, "padding": "same"},
+    "even, replicate": {"kernel_size": 2, "padding": "same"},
+    "less than half, circular": {"kernel_size": 5, "padding": 1},
+    "unpadded, reflect": {"kernel_size": 3},
+    "plane, circular": {"kernel_size": (3, 5), "padding": (1, 2)},
+    "plane, reflect": {"kernel_size": (3, 5), "padding": (1, 2)},
 }
 
 
-@pytest.mark.parametrize("ring", RINGS)
-def test_circular_convolutions_as_a_walk_of_pairs_with_unit_weights(ring):
+@pytest.mark.parametrize("case", PADDED)
+def test_convolutions_as_a_walk_of_pairs_with_unit_weights(case):
     """All squared weights 1: pairs of inputs multiply at the inputs and gates, and convolve side by side in torch."""
-    kind, extent = (nn.Conv2d, (6, 5)) if ring == "plane" else (nn.Conv1d, (8,))
-    first, second = (
-        kind(c, k, bias=False, padding_mode="circular", **RINGS[ring]).double() for c, k in ((1, 3), (3, 2))
-    )
+    kind, extent = (nn.Conv2d, (6, 5)) if "plane" in case else (nn.Conv1d, (8,))
+    options = {"bias": False, "padding_mode": case.split(", ")[-1], **PADDED[case]}
+    first, second = (kind(c, k, **options).double() for c, k in ((1, 3), (3, 2)))
     model = nn.Sequential(first, nn.ReLU(), second)
     x = torch.randn(4, 1, *extent, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
     split = qnn.split_gates(model, x)
@@ -108,18 +114,17 @@ def test_circular_convolutions_as_a_walk_of_pairs_with_unit_weights(ring):
         def pairs(z):
             return (z[:, None] * z).flatten(0, 1)
 
-        walk = second(first(pairs(x)) * pairs(gates)).flatten(1).sum(1).reshape(4, 4)
-    np.testing.assert_allclose(split.path_kernel(x), walk.numpy(), rtol=1e-12, atol=1e-12)
+        walk = second(first(pairs(x)) * pairs(gates)).flatten(1).sum(1).reshape(4, 4).numpy()
+    np.testing.assert_allclose(split.path_kernel(x), walk, rtol=1e-12, atol=1e-12)
+    by_hand = qc.path_kernel(qnn.trace(model, x), {"1": gates.numpy()}, x.numpy())
+    np.testing.assert_allclose(by_hand, walk, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize(("mode", "padding"), [("reflect", 1), ("replicate", "same"), ("circular", 1)])
-def test_borders_that_the_graph_does_not_have_are_refused(mode, padding):
+def test_a_border_that_repeats_the_only_location_is_refused():
+    """Two taps of three read it again, so that its paths are more than those of a layer without a kernel."""
     model = nn.Sequential(
-        nn.Conv1d(1, 3, 3, padding=1), nn.ReLU(), nn.Conv1d(3, 2, 5, padding=padding, padding_mode=mode)
+        nn.Conv1d(1, 3, 3), nn.ReLU(), nn.AdaptiveAvgPool1d(1), nn.Conv1d(3, 2, 3, padding=1, padding_mode="replicate")
     )
-    with pytest.raises(ArchitectureError, match=rf"^2: its padding .* is {mode}: .*circularly by half"):
-        qnn.split_gates(model, torch.randn(2, 1, 8))
-    unpadded = nn.Sequential(model[0], model[1], nn.Conv1d(3, 2, 3, padding_mode=mode))
-    x = torch.randn(2, 1, 8)
-    zeros = nn.Sequential(model[0], model[1], nn.Conv1d(3, 2, 3))
-    np.testing.assert_array_equal(qnn.split_gates(unpadded, x).path_kernel(x), qnn.split_gates(zeros, x).path_kernel(x))
+    split = qnn.split_gates(model, torch.randn(2, 1, 8))
+    with pytest.raises(ArchitectureError, match=r"^3: its padding \(replicate\) repeats .*kernel of size 1"):
+        split.path_kernel(torch.randn(2, 1, 8))

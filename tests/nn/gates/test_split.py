@@ -2,10 +2,12 @@
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+import qcmap as qc
 import qcmap.nn as qnn
 from models import resnet_v2
 from qcmap.errors import ArchitectureError, ArgumentError, DataError, QCMapError
@@ -144,10 +146,100 @@ def test_what_has_no_gates_is_refused_by_name(case):
         qnn.split_gates(nn.Sequential(nn.Linear(3, 4), make(), nn.Linear(4, 2)), torch.zeros(2, 3))
 
 
-def test_max_pooling_is_refused_by_name():
-    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(2))
-    with pytest.raises(ArchitectureError, match=r"2: a max_pool has no gate form.*split the parts"):
-        qnn.split_gates(model, torch.zeros(2, 3, 8, 8))
+class Pooled(nn.Module):
+    """Max poolings as a module, a function, and a reduction of all locations; skips, means and shared weights."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.kind = kind
+        self.a, self.b = nn.Conv2d(1, 2, 2, bias=False), nn.Conv2d(2, 2, 3, padding=1, bias=False)
+        self.pool, self.head = nn.MaxPool2d(3, 2, padding=1), nn.Linear(2, 2, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.pool(torch.relu(self.a(x)))
+        if self.kind == "overlapping":
+            return self.head(F.max_pool2d(h, 2, stride=1).mean((2, 3)))
+        if self.kind == "adaptive":
+            return self.head(F.adaptive_max_pool2d(torch.relu(self.b(h)) + h, 1).flatten(1))
+        if self.kind == "channels last":
+            return self.head(h.permute(0, 2, 3, 1).amax((1, 2)))
+        return self.head(torch.relu(h.amax((2, 3))))
+
+
+@pytest.mark.parametrize("kind", ["overlapping", "adaptive", "channels last", "amax"])
+def test_max_poolings_are_gates_on_the_paths_they_take(kind):
+    """Output, tangent kernel and path kernel by enumeration, and by autograd of the model (NPF, props. 2.1 and 3.1)."""
+    generator = torch.Generator().manual_seed(3)
+    model, x = Pooled(kind).double(), torch.randn(3, 1, 5, 4, generator=generator, dtype=torch.float64)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.normal_(generator=generator)
+    split = qnn.split_gates(model, x)
+    torch.testing.assert_close(split(x), model(x), rtol=0, atol=1e-12)
+    table, gates = qc.paths.path_table(split.architecture), split.path_gates(x)
+    weights = {name: model.get_parameter(path).detach().numpy() for name, path in WEIGHTS.items()}
+    weights = {name: weights[name] for name in table.units.weights}
+    np.testing.assert_allclose(table.outputs(gates, x.numpy(), weights), model(x).detach().numpy(), atol=1e-10)
+    features = table.features(gates, x.numpy())
+    assert 0 < np.count_nonzero(features) < features.size / 4
+    np.testing.assert_allclose(split.path_kernel(x), features @ features.T, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(qnn.path_kernel(split.architecture, gates, x), features @ features.T, atol=1e-10)
+    psi = []
+    for k in range(2):
+        rows = [torch.autograd.grad(model(one[None])[0, k], model.parameters(), allow_unused=True) for one in x]
+        psi += [[torch.cat([g.flatten() for g in row if g is not None]) for row in rows]]
+    ntk = sum(torch.stack(rows) @ torch.stack(rows).T for rows in psi).numpy()
+    tangent = qc.paths.value_tangent(table, weights)
+    by_paths = sum(tangent.kernel(features * (table.end == k)) for k in range(2))
+    np.testing.assert_allclose(by_paths, ntk, rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(qc.paths.gated_ntk(split.architecture, weights, gates, x.numpy()), ntk, atol=1e-10)
+    kernels = qnn.gate_kernels(split, x)
+    np.testing.assert_allclose(2 * kernels.values, ntk, atol=1e-10)
+    assert not kernels.features.any()
+
+
+WEIGHTS = {"a": "a.weight", "b": "b.weight", "head": "head.weight"}
+
+
+def test_other_choices_are_other_linear_networks():
+    model, x = (
+        nn.Sequential(nn.ReLU(), nn.MaxPool1d(3, 2, padding=1)).double(),
+        torch.tensor([[[3.0, 1, 2, 5]]]).double(),
+    )
+    split = qnn.split_gates(model, x)
+    gates = split.gates(x)
+    assert gates["1"].tolist() == [[[1, 2]]]
+    assert split(x).tolist() == [[[3, 5]]]
+    assert split.at({**gates, "1": torch.tensor([[[2, 0]]])}, x).tolist() == [[[1, 1]]]
+    for message, choices in {
+        "a choice lies in the padding": torch.tensor([[[0, 0]]]),
+        "a choice is a position in its window, 0 to 2": torch.tensor([[[3, 0]]]),
+        r"choices are integers, not torch.float64": gates["0"][..., :2],
+        r"its gates are \[1, 1, 2\]": torch.tensor([[[1]]]),
+    }.items():
+        with pytest.raises(DataError, match=f"^1: {message}"):
+            split.at({**gates, "1": choices}, x)
+    before, after = qnn.subnetworks(split.gates, x), qnn.subnetworks(split.gates, x.roll(1, 2))
+    assert list(before.active) == ["0"]
+    assert after.choices["1"].tolist() == [[[1, 0]]]
+    assert after.switched(before) == {"0": 0, "1": 0.5}
+    lowest = torch.full((1, 1, 4), -torch.inf, dtype=torch.float64)
+    assert split.gates(lowest)["1"].tolist() == [[[1, 0]]]  # the first within the map
+    zeros = split.gates(torch.zeros(1, 1, 4).double())["1"]
+    assert zeros.tolist() == [[[1, 0]]]  # as torch takes the first of equal entries
+
+
+def test_max_poolings_of_other_layouts_are_refused_by_name():
+    class Flat(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a = nn.Conv2d(1, 2, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.relu(self.a(x)).flatten(2).amax(2)
+
+    with pytest.raises(ArchitectureError, match=r"^amax: its maps .*pool the map as \[batch, channels"):
+        qnn.split_gates(Flat(), torch.zeros(2, 1, 8, 8))
 
 
 GATES = {

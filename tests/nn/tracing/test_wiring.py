@@ -293,12 +293,13 @@ def test_inputs_of_one_channel(case):
 
 
 PADDED = {
-    "circular": ({"padding": 2, "dilation": 2, "stride": 2}, "circular"),
-    "circular, same": ({"padding": "same", "kernel_size": 4}, "circular"),
-    "circular, less": ({"padding": 1, "kernel_size": 5}, 1),
-    "none": ({"padding": 0}, 0),
-    "reflect": ({"padding": 1, "padding_mode": "reflect"}, "same"),
-    "replicate": ({"padding": 1, "padding_mode": "replicate"}, "same"),
+    "circular": ({"padding": 2, "dilation": 2, "stride": 2}, ("circular", "zeros")),
+    "circular, same": ({"padding": "same", "kernel_size": 4}, ("circular", "zeros")),
+    "circular, less": ({"padding": 1, "kernel_size": 5}, (1, "circular")),
+    "none": ({"padding": 0}, (0, "zeros")),
+    "one": ({"padding": 0, "kernel_size": 1, "padding_mode": "reflect"}, ("same", "zeros")),
+    "reflect": ({"padding": 1, "padding_mode": "reflect"}, ("same", "reflect")),
+    "replicate": ({"padding": 1, "padding_mode": "replicate"}, ("same", "replicate")),
 }
 
 
@@ -307,7 +308,7 @@ def test_padding_by_values_of_the_map(options, expected):
     layer = nn.Conv1d(3, 4, **{"kernel_size": 3, "padding_mode": "circular", **options})
     op = agrees(nn.Sequential(layer, nn.ReLU()), torch.randn(2, 3, 11)).architecture["0"].op
     assert isinstance(op, Affine)
-    assert op.padding == expected
+    assert (op.padding, op.border) == expected
 
 
 def test_a_dilated_even_kernel_does_not_go_round():
