@@ -115,8 +115,7 @@ class Affine(Op):
     dilation
         The distance of neighbouring filter taps, the same along every axis.
     border
-        What the filter reads in the padding, as torch's ``padding_mode``: zeros, the map's own locations mirrored at
-        its ends, the last one repeated, or those of the other end. Paths alone depend on it.
+        What the filter reads in the padding, torch's ``padding_mode``, or ``"zeros"``. Paths alone depend on it.
     """
 
     channels: Channels | None = None
