@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+from click.shell_completion import get_completion_class
 from click.testing import CliRunner
 
 import qcmap as qc
@@ -86,7 +87,42 @@ def test_errors_are_one_line_and_exit_code_1(arguments, message):
 def test_help_has_examples():
     assert "Example: qcmap dks resnet_v2" in run("dks", "--help").output
     assert "resnet_v2:depth=50,residual_weight=0.2236" in run("--help").output
-    assert run("--version").output.startswith("main, version") or "version 0.1.0" in run("--version").output
+    assert run("--version").output == "qcmap, version 0.1.0\n"
+
+
+@pytest.mark.parametrize("command", main.commands)
+def test_every_command_has_an_example_that_names_it(command):
+    text = " ".join(run(command, "--help").output.split())
+    assert f"Example: qcmap {command}" in text
+
+
+@pytest.mark.parametrize(
+    ("code", "arguments"),
+    [
+        (0, ["slope", "mlp:depth=3"]),
+        (0, ["check", "resnet_v2:depth=50"]),  # warnings only
+        (1, ["slope", "mlp:depth=0"]),
+        (1, ["check", "missing.yaml"]),
+        (2, ["slope"]),
+        (2, ["slope", "mlp:depth=3", "--zeta", "many"]),
+        (2, ["slop", "mlp:depth=3"]),
+        (2, ["slope", "mlp:depth=3", "--psi"]),
+    ],
+)
+def test_exit_codes(code, arguments):
+    result = run(*arguments)
+    assert result.exit_code == code
+    assert (result.stderr.startswith(("Error: ", "Usage: "))) == (code > 0)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_complete_commands_and_options(shell):
+    complete = get_completion_class(shell)(main, {}, "qcmap", "_QCMAP_COMPLETE")
+    assert [item.value for item in complete.get_completions([], "sl")] == ["slope"]
+    assert "--zeta" in [item.value for item in complete.get_completions(["slope", "mlp:depth=3"], "--z")]
+    script = CliRunner().invoke(main, [], prog_name="qcmap", env={"_QCMAP_COMPLETE": f"{shell}_source"})
+    assert script.exit_code == 0
+    assert f"_QCMAP_COMPLETE={shell}_complete" in script.output
 
 
 @pytest.fixture

@@ -48,13 +48,20 @@ class _Commands(click.Group):
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="qcmap")
+@click.version_option(package_name="qcmap", prog_name="qcmap")
 def main() -> None:
     """What a network's wiring does to geometry, gradients and learning.
 
     ARCH is a zoo call: mlp, resnet_v2, wide_resnet, densenet, unet, two_towers or multi_head, with arguments after a
     colon, such as resnet_v2:depth=50,residual_weight=0.2236 or mlp:depth=100,activation=softplus. Or it is an
     architecture file, such as network.yaml or network.json.
+
+    The exit code is 0 if all went well, 1 if something was refused or found wrong, with one line that says why, and 2
+    for a command line that is not understood.
+
+    Example: qcmap slope resnet_v2:depth=50
+
+    Completion: eval "$(_QCMAP_COMPLETE=bash_source qcmap)", or zsh_source, or fish_source.
     """
 
 

@@ -12,7 +12,10 @@ from qcmap.cli._common import JSON, print_json
 @click.option("--epochs", type=click.IntRange(min=1), default=10, show_default=True, help="Epochs of training.")
 @JSON
 def demo(output: str, epochs: int, as_json: bool) -> None:
-    """Formulas, constants, training on real data, predictions against measurements, a picture. Under a minute."""
+    """Formulas, constants, training on real data, predictions against measurements, a picture. Under a minute.
+
+    Example: qcmap demo --output demo-output --epochs 5
+    """
     from pathlib import Path
 
     from qcmap.demo import run

@@ -1,7 +1,8 @@
-"""The wheel holds `qcmap` alone, and works without the extras."""
+"""The wheel, built from the source distribution, holds `qcmap` alone, and works without the extras."""
 
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -13,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
     target = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(target), str(ROOT)]
+    command = [sys.executable, "-m", "build", "--outdir", str(target), str(ROOT)]
     subprocess.run(command, check=True, capture_output=True)
     return next(target.glob("*.whl"))
 
@@ -26,6 +27,16 @@ def test_the_wheel_holds_qcmap_alone(wheel):
     assert any(name.endswith("licenses/LICENSE") for name in names)
     sources = {str(path.relative_to(ROOT)) for path in (ROOT / "qcmap").rglob("*.py")}
     assert sources <= set(names)
+
+
+@pytest.mark.slow
+def test_the_source_distribution_can_test_itself(wheel):
+    (archive,) = wheel.parent.glob("*.tar.gz")
+    with tarfile.open(archive) as packed:
+        names = {name.partition("/")[2] for name in packed.getnames()}
+    for name in ("pyproject.toml", "constraints.txt", "qcmap/cli/__init__.py", "tests/test_cli.py", "docs/errata.md"):
+        assert name in names
+    assert not any(name.startswith((".venv", "results", "demo-output")) for name in names)
 
 
 @pytest.mark.slow
@@ -52,6 +63,11 @@ def test_the_wheel_works_without_extras(wheel, tmp_path):
     slope = run("slope", "resnet_v2:depth=50")
     assert slope.returncode == 0, slope.stderr
     assert "psi^5" in slope.stdout
+    version = run("--version")
+    assert version.stdout == "qcmap, version 0.1.0\n"
+    shape = run("shape", "package.module:model", "--input", "8")
+    assert shape.returncode == 1
+    assert shape.stderr == "Error: qcmap.nn: it needs torch, which is not installed; pip install 'qcmap[torch]'\n"
     demo = run("demo")
     assert demo.returncode == 1
     assert "pip install 'qcmap[" in demo.stderr
