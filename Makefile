@@ -8,7 +8,7 @@ INSTALL := $(PIP) install -c constraints.txt
 # curvlinops brings torchvision, which it never imports; its wheel does not fit the CPU build of torch, and transformers would import it.
 WITHOUT_TORCHVISION := $(PIP) uninstall --yes torchvision
 
-.PHONY: demo test lint bench theory clean
+.PHONY: demo test lint bench bench-all theory clean
 
 demo: $(VENV)/.demo
 	$(BIN)/qcmap demo --output demo-output
@@ -26,6 +26,9 @@ theory: $(VENV)/.dev
 	$(BIN)/python -m theory_checks --refute --self-test
 
 bench: $(VENV)/.bench
+	$(BIN)/python -m benchmarks.speed
+
+bench-all: $(VENV)/.bench
 	$(BIN)/python -m pytest benchmarks --benchmark-only -p no:cacheprovider --benchmark-json=benchmarks/results/latest.json
 
 $(VENV)/.python:

@@ -43,4 +43,5 @@ def test_theirs(benchmark, name, method):
     sign = -1 if name == "tanh" else 1  # a mirror image for odd functions: theirs has the positive shift
     expected = ours(name, method)
     assert found["input_scale"] == pytest.approx(expected["input_scale"], rel=1e-6)
-    assert found["input_shift"] == pytest.approx(sign * expected["input_shift"], rel=1e-6)
+    # The peer ends at either image.
+    assert found["input_shift"] in [pytest.approx(s * expected["input_shift"], rel=1e-6) for s in (1, sign)]
