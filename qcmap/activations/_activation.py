@@ -168,7 +168,9 @@ class Activation:
         left, right = (float(self._on_piece(np.array(position), order, side)) for side in (k, k + 1))
         if not math.isfinite(right - left):
             raise ActivationError(
-                self.name, f"a one-sided derivative of order {order} is not finite at {position!r}", "ask a lower order"
+                self.name,
+                f"a one-sided derivative of order {order} is not finite at {position!r}",
+                "ask for a lower order",
             )
         return right - left
 
@@ -185,7 +187,7 @@ class Activation:
                 return self.pieces[k](u, order)
         except OverflowError as error:
             raise ActivationError(
-                self.name, f"its derivative of order {order} exceeds the range of float64", "ask a lower order"
+                self.name, f"its derivative of order {order} exceeds the range of float64", "ask for a lower order"
             ) from error
 
     def _by_pieces(self, u: Array, order: int) -> Array:

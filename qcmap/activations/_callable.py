@@ -134,7 +134,7 @@ def from_callable(
             raise ActivationError(
                 name,
                 f"its derivative of order {order} is not found to {_ACCURACY:g} at u = {where:.6g}",
-                "declare all its kinks, a smaller length, or build it with Activation.from_sympy",
+                "declare all its kinks, give a smaller length, or build it with Activation.from_sympy",
             )
         return result
 

@@ -123,7 +123,7 @@ class ClosedForms:
             raise ActivationError(
                 self.activation,
                 "its Hermite coefficients have no closed form",
-                "integrate numerically: qcmap.local_map(activation, q)",
+                "integrate numerically: qcmap.local_maps(activation).hermite(n)",
             )
         from qcmap.activations import _exact_engine as engine
         from qcmap.activations._exact_terms import NoClosedFormError
