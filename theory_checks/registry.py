@@ -8,68 +8,15 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Literal
 
 Kind = Literal["exact", "stat", "claim"]
 Variant = Literal["", "as_printed", "corrected"]
 Verdict = Literal["pass", "fail", "error"]
 
-MODULES = (
-    "dks_maps",
-    "dks_cmaps",
-    "dks_closed_forms",
-    "dks_slopes",
-    "dks_resnets",
-    "dks_shaping",
-    "dks_zeta",
-    "dks_homogeneous",
-    "dks_table",
-    "dks_weights",
-    "dks_concat",
-    "dks_sums",
-    "dks_extended",
-    "dks_definite",
-    "dks_graphs",
-    "dks_equivalent",
-    "dks_norm",
-    "dks_norm_resnets",
-    "dks_tangent",
-    "dks_tangent_convolution",
-    "dks_tangent_training",
-    "dks_kernel_limits",
-    "npf_tangent",
-    "dks_initializations",
-    "dks_edge_of_chaos",
-    "dks_derivatives",
-    "dks_dual",
-    "dks_deviation",
-    "dks_flatness",
-    "dks_max_pooling",
-    "dks_power_series",
-    "dks_convergence",
-    "dks_widths",
-    "dks_layers",
-    "dks_pln",
-    "dks_mean_pooling",
-    "dks_variance",
-    "dks_looks_linear",
-    "dks_paths",
-    "dks_empirical_q",
-    "nrr_flow",
-    "nrr_tasks",
-    "nrr_routing",
-    "nrr_integrals",
-    "nrr_transfer",
-    "npf_paths",
-    "npf_moments",
-    "npf_memorisation",
-    "dgn_paths",
-    "dgn_overlaps",
-    "dgn_linear_means",
-    "dgn_gates",
-    "dgn_convolution",
-    "dgn_linear",
-    "gated_regimes",
+MODULES = tuple(
+    sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py") if "\n@checks(" in path.read_text())
 )
 """The modules with checks; each registers its own when it is imported."""
 

@@ -74,14 +74,14 @@ def path_kernel_blocks(
 ) -> Iterator[KernelBlock]:
     """The kernel of `path_kernel` in blocks on and above the diagonal; gates and inputs move to the device in parts.
 
+    What `path_kernel` refuses is refused here.
+
     Parameters
     ----------
     arch, gates, x, device, dtype
         As for `path_kernel`.
     side
         Rows and columns of a block.
-
-    Raises as `path_kernel`.
     """
     given, inputs = _given(arch, gates, x)
     number, side = _number(device, dtype), _side(given.units) if side is None else side

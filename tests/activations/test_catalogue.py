@@ -28,7 +28,6 @@ def close(got, want, u):
 
 def test_the_oracle_knows_every_name():
     assert set(CATALOGUE) == set(FORMULAS)
-    assert len(CATALOGUE) == 24
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
@@ -176,14 +175,10 @@ class TestEveryActivation:
 
     def test_torch_counterpart_is_the_value(self, name):
         torch = pytest.importorskip("torch")
-        import importlib
+        from qcmap.nn import torch_function
 
-        row = activation(name).torch
-        assert row is not None
-        module, _, attribute = row.path.rpartition(".")
-        function = getattr(importlib.import_module(module), attribute)
         u = np.concatenate([np.linspace(-30, 30, 241), [-700.0, 700.0]])
-        got = function(torch.tensor(u, dtype=torch.float64), **row.arguments).numpy()
+        got = torch_function(activation(name))(torch.tensor(u, dtype=torch.float64)).numpy()
         np.testing.assert_allclose(got, activation(name)(u), rtol=1e-13, atol=1e-13)
 
     def test_one_object_a_name(self, name):

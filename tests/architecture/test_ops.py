@@ -65,7 +65,6 @@ def test_every_op_goes_through_every_analysis(arch):
 
 def test_kinds_are_distinct_and_name_their_ops():
     assert all(op.kind == kind for kind, op in OPS.items())
-    assert len(OPS) == 14
     assert {"input", "affine", "gate", "output", "batch_norm", "multiply"} <= set(OPS)
 
 

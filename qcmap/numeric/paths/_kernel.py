@@ -178,7 +178,7 @@ def path_kernel_blocks(
     """The path kernel of `path_kernel` in blocks, of which only those on and above the diagonal are given.
 
     Memory is that of one block and of the gates, which keep their type: 20,000 examples of 640 gates take 13 MB as
-    booleans, where their kernel takes 3.2 GB.
+    booleans, where their kernel takes 3.2 GB. What `path_kernel` refuses is refused here.
 
     Parameters
     ----------
@@ -186,8 +186,6 @@ def path_kernel_blocks(
         As for `path_kernel`.
     side
         Rows and columns of a block; chosen to fit the cache if left out.
-
-    Raises as `path_kernel`.
     """
     one, _ = _both(arch, gates, None)
     inputs = inputs_of(one.units, x, one.count)
