@@ -8,7 +8,7 @@ INSTALL := $(PIP) install -c constraints.txt
 # curvlinops brings torchvision, which it never imports; its wheel does not fit the CPU build of torch, and transformers would import it.
 WITHOUT_TORCHVISION := $(PIP) uninstall --yes torchvision
 
-.PHONY: demo test lint bench bench-all theory clean
+.PHONY: demo test lint bench bench-all theory docs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/qcmap demo --output demo-output
@@ -31,6 +31,11 @@ bench: $(VENV)/.bench
 bench-all: $(VENV)/.bench
 	$(BIN)/python -m pytest benchmarks --benchmark-only -p no:cacheprovider --benchmark-json=benchmarks/results/latest.json
 
+# Opens from disk: site/index.html. Nothing is fetched while it builds, nor when a page is read.
+docs: $(VENV)/.docs
+	$(BIN)/mkdocs build --strict --quiet
+	@echo "open site/index.html"
+
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "qcmap needs Python 3.11 or later; name one with: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 1; }
@@ -52,5 +57,9 @@ $(VENV)/.bench: $(VENV)/.dev
 	$(WITHOUT_TORCHVISION)
 	touch $@
 
+$(VENV)/.docs: $(VENV)/.python pyproject.toml constraints.txt
+	$(INSTALL) -e '.[docs]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) demo-output .pytest_cache .ruff_cache .hypothesis dist build
+	rm -rf $(VENV) site demo-output .pytest_cache .ruff_cache .hypothesis dist build
