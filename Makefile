@@ -33,7 +33,7 @@ bench-all: $(VENV)/.bench
 
 # Opens from disk: site/index.html. Nothing is fetched while it builds, nor when a page is read.
 docs: $(VENV)/.docs
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "open site/index.html"
 
 $(VENV)/.python:

@@ -118,8 +118,9 @@ def subnetworks(
         For thresholds that are negative or not finite.
     """
     for name, threshold in (("active_above", active_above), ("sensitive_above", sensitive_above)):
-        number = isinstance(threshold, (int, float, np.number)) and math.isfinite(threshold)
-        if not (threshold is None and name == "sensitive_above") and not (number and threshold >= 0):
+        if threshold is None and name == "sensitive_above":
+            continue
+        if not (isinstance(threshold, (int, float, np.number)) and math.isfinite(threshold) and threshold >= 0):
             raise ArgumentError(name, f"a threshold is finite and at least 0, not {threshold!r}", "give e.g. 0.5")
     inputs = tuple(x.to(device_of(gates)) for x in inputs)
     with modes_restored(gates):
