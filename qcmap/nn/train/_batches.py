@@ -18,6 +18,8 @@ from torch import Tensor
 from qcmap.nn.train._examples import Examples
 from qcmap.nn.train._randomness import derived_seed
 
+_NONE = torch.empty(1, 0)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -55,6 +57,8 @@ class Plan:
 
     def uniforms(self, step: int, count: int, draws: int) -> Tensor:
         """The random numbers [count, draws] that the augmentations of a step use."""
+        if draws == 0:
+            return _NONE.expand(count, 0)
         source = torch.Generator().manual_seed(derived_seed(self.seed, "augmentation", step))
         return torch.rand(count, draws, generator=source)
 
@@ -118,12 +122,10 @@ class _Request(NamedTuple):
 def _requests(
     plan: Plan, draws: int, epoch: int, start: int, *, rank: int, world: int, accumulate: int
 ) -> Iterator[_Request]:
-    order = plan.order(epoch)
-    none = torch.empty(plan.batch_size, 0)
-    for batch in range(start, plan.steps):
-        size = plan.size(batch)
-        indices = order.narrow(0, batch * plan.batch_size, size)
-        uniforms = plan.uniforms(epoch * plan.steps + batch, size, draws) if draws else none.narrow(0, 0, size)
+    batches = plan.order(epoch).split(plan.batch_size)[start : plan.steps]
+    for batch, indices in enumerate(batches, start=start):
+        size = len(indices)
+        uniforms = plan.uniforms(epoch * plan.steps + batch, size, draws)
         if world == accumulate == 1:
             yield _Request(indices, uniforms, True, True, size)
             continue

@@ -93,10 +93,10 @@ class TensorExamples:
     def batch(self, indices: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
         """Inputs and targets, where the tensors are."""
         where = indices.to(self.targets.device)
-        inputs = self.inputs[where]
+        inputs = self.inputs.index_select(0, where)
         if self.augmentation is not None:
             inputs = self.augmentation.change(inputs, uniforms.to(inputs.device))
-        return inputs, self.targets[where]
+        return inputs, self.targets.index_select(0, where)
 
     def prepared(self, inputs: Tensor) -> Tensor:
         """What the preparation makes of them."""

@@ -14,7 +14,7 @@ from qcmap.nn.train._distributed import World, copied, shard
 from qcmap.nn.train._losses import Loss
 from qcmap.nn.train._optimizers import OPTIMIZERS, optimizer_for
 from qcmap.nn.train._precision import Precision
-from qcmap.nn.train._schedules import rate_factor
+from qcmap.nn.train._schedules import rate_factors
 from qcmap.nn.train._settings import Settings
 
 
@@ -53,11 +53,12 @@ class Parts:
         self.optimizer = optimizer_for(settings.optimizer, model, loss=loss.name, seed=settings.seed)
         self._curvature: Callable[[Tensor], None] | None = getattr(self.optimizer, "update_curvature", None)
         self.rates: list[float] = [float(group["lr"]) for group in self.optimizer.param_groups]
+        self._factor = rate_factors(settings.schedule)
         self.precision = Precision(settings.precision, example.device)
 
     def set_rates(self, step: int, steps: int) -> float:
         """Give each parameter group its learning rate for a step; returns the first one's."""
-        factor = rate_factor(self.settings.schedule, step, steps)
+        factor = self._factor(step, steps)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
         return self.rates[0] * factor
@@ -71,11 +72,15 @@ class Parts:
                 return False
         return True
 
-    def take_step(self) -> None:
-        """Clip, step, and forget the gradients."""
+    def take_step(self) -> bool:
+        """Clip, step, and forget the gradients; False, and no step, if an optimiser finds that it is not finite."""
         parameters = (p for p in self.model.parameters() if p.requires_grad)
-        self.precision.step(self.optimizer, parameters, self.settings.clip_norm)
+        try:
+            self.precision.step(self.optimizer, parameters, self.settings.clip_norm)
+        except NumericalError:
+            return False
         self.optimizer.zero_grad(set_to_none=True)
+        return True
 
     def state(self) -> dict[str, Any]:
         """Model, optimiser, scaler and rates as plain data and tensors; shards are gathered, on the CPU."""

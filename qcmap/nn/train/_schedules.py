@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from qcmap.errors import ArgumentError
 from qcmap.nn.train._choice import Choice, check_options, check_value
@@ -56,10 +57,13 @@ def check_schedule(schedule: Choice) -> None:
     SCHEDULES[schedule.name](0.0, **options)
 
 
-def rate_factor(schedule: Choice, step: int, steps: int) -> float:
-    """The factor of the learning rate for a step, counted from 0, of a run of so many steps."""
-    warmup = schedule.options.get("warmup", 0)
-    if step < warmup:
-        return (step + 1) / warmup
-    options = {name: value for name, value in schedule.options.items() if name != "warmup"}
-    return SCHEDULES[schedule.name]((step - warmup) / max(1, steps - warmup), **options)
+def rate_factors(schedule: Choice) -> Callable[[int, int], float]:
+    """From a step, counted from 0, and the steps of the run to the factor of the learning rate."""
+    options = dict(schedule.options)
+    warmup = options.pop("warmup", 0)
+    after = partial(SCHEDULES[schedule.name], **options)
+
+    def factor(step: int, steps: int) -> float:
+        return (step + 1) / warmup if step < warmup else after((step - warmup) / max(1, steps - warmup))
+
+    return factor

@@ -38,7 +38,7 @@ from qcmap.nn.train._records import (
 )
 from qcmap.nn.train._result import Result, Status
 from qcmap.nn.train._settings import Settings
-from qcmap.nn.train._watch import Watch
+from qcmap.nn.train._watch import Hits, Watch
 
 
 class Trainer:
@@ -114,6 +114,8 @@ class Trainer:
         self.status: Status
         self.sums = [0.0, 0.0]  # losses and hits of the epoch so far
         self._watch = Watch(self.device)
+        # Several processes add their hits up step by step, and compiled models on GPUs may reuse the memory of outputs.
+        self._hits = Hits(self.loss) if self.world.size == 1 and self.device.type == "cpu" else None
         configuration = {**self.settings.curve_settings(), "facts": plain({**data.facts, **(facts or {})})}
         self._configuration = configuration
         self.folder = None if output is None else prepared_folder(output, resume=resume or not self.world.leads)
@@ -156,7 +158,7 @@ class Trainer:
             self._started = time.perf_counter()
             while self.status == "running" and self.step < last:
                 self._run_epoch(last, bar)
-            self._count(self._watch.flush())
+            self._settle()
         if self.status == "running" and self.step == self.steps:
             self.status = "finished"
             self._save()
@@ -175,7 +177,7 @@ class Trainer:
         return copy.deepcopy(self._live_state())
 
     def _live_state(self) -> dict[str, Any]:
-        self._count(self._watch.flush())
+        self._settle()
         return {
             "configuration": self._configuration,
             "step": self.step,
@@ -189,6 +191,8 @@ class Trainer:
         """Go on from what `state` gave, here or in a run with the same settings; the records stay as they are."""
         self.parts.load(dict(state))
         self.step, self.status, self.sums = state["step"], state["status"], list(state["sums"])
+        if self._hits is not None:
+            self._hits.forget()
 
     def _open(self, *, resume: bool) -> None:
         """Load the checkpoint to be resumed, if there is one, and write the configuration."""
@@ -229,7 +233,9 @@ class Trainer:
             if not self._count(self._watch.push(figures, self.world)):
                 return
             rate = self.parts.set_rates(self.step, self.steps)
-            self.parts.take_step()
+            if not self.parts.take_step():
+                self.status = "diverged"
+                return
             self.step += 1
             bar.step(1 / self.plan.steps)
             if self._after_step(rate, bar) and self.step < last and self.step % self.plan.steps:
@@ -243,29 +249,38 @@ class Trainer:
         seed_everything(derived_seed(self.settings.seed, "step", self.step, self.world.rank), self.device)
 
     def _backward(self, part: Part, *, first: bool) -> list[Tensor]:
-        """Add a part's gradients; returns the sum of its losses and its hits, scalars."""
-        inputs, targets = (t.to(self.device, non_blocking=True) for t in (part.inputs, part.targets))
-        inputs = self.data.train.prepared(inputs)
+        """Add a part's gradients; returns the sum of its losses and, unless they are counted later, its hits."""
+        inputs = self.data.train.prepared(part.inputs.to(self.device, non_blocking=True))
+        targets = part.targets.to(self.device, non_blocking=True)
         if first and not self.parts.look_at(inputs):
-            return [torch.full((), math.nan)] * 2
+            return [torch.full((), math.nan, device=self.device)] * (2 if self._hits is None else 1)
         with without_meeting(self.parts.forward, last=part.last):
             with self.parts.precision.autocast():
                 outputs = self.parts.forward(inputs)
                 total = self.loss.total(outputs, targets)
             self.parts.precision.backward(total, self.world.size / part.size if part.counts else 0.0)
+        if self._hits is not None:
+            self.sums[1] += self._hits.push(outputs.detach(), targets)
+            return [total.detach()]
         hits = self.loss.hits(outputs.detach(), targets)
         own = [total.detach(), torch.zeros_like(total) if hits is None else hits]
         return own if part.counts else [torch.zeros_like(figure) for figure in own]
 
     def _count(self, rows: Sequence[Sequence[float]]) -> bool:
         """Add the figures of steps to the epoch's; False, and the end of the run, once a loss is not finite."""
-        for loss, hits in rows:
+        for loss, *hits in rows:
             if self.status == "running" and not math.isfinite(loss):
                 self.status = "diverged"
             if self.status == "running":
-                self.sums = [self.sums[0] + loss, self.sums[1] + hits]
+                self.sums = [self.sums[0] + loss, self.sums[1] + sum(hits)]
                 self._last_loss = loss
         return self.status == "running"
+
+    def _settle(self) -> bool:
+        """Count what all steps so far left to be counted; False once a loss is not finite."""
+        if self._hits is not None:
+            self.sums[1] += self._hits.flush()
+        return self._count(self._watch.flush())
 
     def _after_step(self, rate: float, bar: Bar | Silent) -> bool:
         """Record, evaluate and save where it is due; False once something was not finite."""
@@ -289,7 +304,7 @@ class Trainer:
 
     def _close_epoch(self, rate: float, bar: Bar | Silent) -> bool:
         """Evaluate, measure and record an epoch."""
-        if not self._count(self._watch.flush()):
+        if not self._settle():
             return False
         epoch, (loss, hits) = -(-self.step // self.plan.steps), self.sums
         examples = self.plan.seen(self.step)

@@ -7,12 +7,12 @@ import math
 import pytest
 
 from qcmap.nn.train import Choice
-from qcmap.nn.train._schedules import rate_factor
+from qcmap.nn.train._schedules import rate_factors
 
 
 def factors(schedule: Choice, steps: int) -> list[float]:
     """The factor of each step."""
-    return [rate_factor(schedule, step, steps) for step in range(steps)]
+    return [rate_factors(schedule)(step, steps) for step in range(steps)]
 
 
 def test_warmup_rises_linearly_and_the_rest_counts_from_there():

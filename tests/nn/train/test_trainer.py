@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from qcmap.errors import ArgumentError, DataError, QCMapError
-from qcmap.nn.train import Choice, Moment, Settings, Splits, TensorExamples, Trainer
+from qcmap.nn.train import LOSSES, Choice, Moment, Settings, Splits, TensorExamples, Trainer
+from qcmap.nn.train._watch import Hits
 from tests.nn.train.nets import blobs, net, settings, splits
 
 
@@ -255,6 +256,45 @@ def test_curvature_that_is_not_finite_is_divergence():
         model[1].weight.fill_(1e38)
     chosen = settings(optimizer=Choice("kfac", learning_rate=0.01))
     assert Trainer(model, splits(), chosen).train().status == "diverged"
+
+
+def test_a_step_that_an_optimiser_refuses_is_divergence(tmp_path):
+    """Gradients of 1e200 are finite and so is the loss, but not the square of the step in the curvature."""
+
+    model = nn.Sequential(nn.Linear(2, 3)).double()
+    data = Splits.of_tensors(blobs(dtype=torch.float64))
+    trainer = Trainer(
+        model, data, settings(optimizer=Choice("kfac", learning_rate=0.01, curvature_every=100)), output=tmp_path
+    )
+    trainer.train(9)
+    before = copy.deepcopy(list(model.parameters()))
+    model[0].weight.register_hook(lambda gradient: gradient * 1e200)
+    result = trainer.train()
+    assert (result.status, result.step, len(result.epochs)) == ("diverged", 9, 1)
+    assert all(torch.equal(p, q) for p, q in zip(before, model.parameters(), strict=True))
+    assert json.loads((tmp_path / "summary.json").read_text())["status"] == "diverged"
+
+
+def test_fp16_gradients_are_unscaled_before_they_are_clipped():
+    """With a bound far above the gradients, clipping must change nothing; gradients 65536 times as large it would."""
+    curves = [
+        Trainer(net(dropout=0.0), splits(), settings(precision="fp16", clip_norm=bound)).train().curve("loss")
+        for bound in (None, 100.0, 1e-6)
+    ]
+    assert curves[0] == curves[1]
+    assert curves[2][-1] > curves[0][-1] + 0.1
+
+
+@pytest.mark.parametrize("steps", [1, 31, 32, 33, 200])
+def test_hits_are_counted_however_many_steps_wait(steps):
+    hits, waited, alone = Hits(LOSSES["cross_entropy"]), 0.0, 0
+    random = torch.Generator().manual_seed(0)
+    for step in range(steps):
+        outputs, targets = torch.randn(3, 2 + step // 50, generator=random), torch.randint(2, (3,), generator=random)
+        waited += hits.push(outputs, targets)
+        alone += int((outputs.argmax(1) == targets).sum())
+    assert waited + hits.flush() == alone
+    assert hits.flush() == 0
 
 
 def test_augmentation_is_the_same_however_a_batch_is_cut():
