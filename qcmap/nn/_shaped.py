@@ -221,6 +221,8 @@ def _widened(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
     """The function of tensors of one dtype, computed in float32 at least and rounded once to that dtype."""
     dtype = tensors[0].dtype
     wide = torch.promote_types(dtype, torch.float32)
+    if wide == dtype:
+        return function(*tensors)  # no conversions, which tracing would write down as they are
     return function(*(tensor.to(wide) for tensor in tensors)).to(dtype)
 
 
