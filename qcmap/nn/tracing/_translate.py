@@ -80,8 +80,8 @@ class Translator:
             return None
         draft = Draft(Input(), [], node, name)
         self.inputs[name] = given = _Given(draft, shape, {})
-        if len(shape) == 2:
-            given.bind(name, [1])
+        if len(shape) == 2 or set(shape[1:]) == {1}:
+            given.bind(name, [1], room=0)
         keys = [BATCH, *((name, k) for k in range(1, len(shape)))]
         layout = tuple(joined([Atom(key, size)]) for key, size in zip(keys, shape, strict=True))
         return self.seen(Feature(node, draft, layout, ()))
@@ -200,7 +200,7 @@ class Translator:
                 own = [a.key[1] for a in feature.layout[channel] if isinstance(a.key, tuple) and a.key[0] == name]
                 if not feature.layout[channel]:
                     own = self.inputs[name].single(len(feature.layout), channel)
-                self.inputs[name].bind(name, sorted(own))
+                self.inputs[name].bind(name, sorted(own), len(feature.layout) - 2)
         layout = tuple(joined(map(self._bound, axis)) for axis in feature.layout)
         (locations, *_) = (self.inputs[name].locations for name in names)
         pointwise = feature.pointwise
@@ -248,13 +248,20 @@ class _Given:
         position = channel % dims
         return [position] if position in ones else ones if len(ones) == 1 else []
 
-    def bind(self, name: str, channel_axes: list[int]) -> None:
-        """Say which axes hold the channels; the others hold locations."""
+    def bind(self, name: str, channel_axes: list[int], room: int | None = None) -> None:
+        """Say which axes hold the channels; the others hold locations.
+
+        ``room``: how many axes are left for locations where this was found out. If there are more, a reshape has taken
+        axes of size 1 away: one channel, or one location, that is no axis of the maps that follow.
+        """
         stride = 1
         for axis in reversed(channel_axes):
             self.bindings[name, axis] = (CHANNEL, stride)
             stride *= self.shape[axis]
         others = [axis for axis in range(1, len(self.shape)) if axis not in channel_axes]
+        for axis in [axis for axis in others if self.shape[axis] == 1]:
+            if room is not None and len(others) > room:
+                others.remove(axis)
         self.bindings.update({(name, axis): (k, 1) for k, axis in enumerate(others)})
         self.locations = tuple(self.shape[axis] for axis in others)
         assert self.draft is not None, name

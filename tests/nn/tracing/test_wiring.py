@@ -292,6 +292,39 @@ def test_inputs_of_one_channel(case):
     assert qnn.shape(model, x, zeta=1.5)(x).shape == model(x).shape
 
 
+FLATTENED = {
+    "one channel": ((1, 8, 8), 1, Input(64)),
+    "one row": ((4, 1, 16), 1, Input(64)),
+    "one row of one channel": ((1, 1, 64), 1, Input(64)),
+    "one token": ((1, 64), 1, Input(64)),
+    "an axis of 1 that stays": ((1, 8, 8), 2, Input(64, (1,))),
+    "nothing but axes of 1": ((1, 1, 1), 1, Input(1)),
+}
+
+
+@pytest.mark.parametrize(("shape", "start", "expected"), FLATTENED.values(), ids=FLATTENED)
+def test_flattened_axes_of_size_1_are_no_locations(shape, start, expected):
+    width = expected.channels
+    model = nn.Sequential(nn.Flatten(start), nn.Linear(width, 16), nn.Tanh(), nn.Linear(16, 3))
+    arch = agrees(model, torch.randn(2, *shape)).architecture
+    assert arch["input"].op == expected
+    locations = tuple(map(range, expected.locations)) if expected.locations else None
+    assert all(found == locations for found in arch.locations.values())
+
+
+@pytest.mark.parametrize(
+    "layer", [nn.Conv2d(1, 8, 3, padding=1), nn.Conv2d(1, 8, 1), nn.Linear(1, 8)], ids=["filter", "1x1", "linear"]
+)
+def test_an_input_of_one_number(layer):
+    """[N, 1, 1, 1] has one channel at one location, whatever reads it."""
+    x = torch.where(torch.randn(4, 1, 1, 1, generator=torch.Generator().manual_seed(0)) > 0, 1.0, -1.0)
+    model = nn.Sequential(layer, nn.Tanh(), nn.Flatten(), nn.Linear(8, 3))
+    traced = agrees(model, x)
+    assert traced.architecture["input"].op == Input(1)
+    assert traced.architecture["0"].op == Affine(8)
+    assert qnn.measure(qnn.shape(model, x), x, networks=0)["0"].q_predicted == pytest.approx(1, abs=1e-6)
+
+
 PADDED = {
     "circular": ({"padding": 2, "dilation": 2, "stride": 2}, ("circular", "zeros")),
     "circular, same": ({"padding": "same", "kernel_size": 4}, ("circular", "zeros")),
