@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import qcmap as qc
+import qcmap.nn as qnn
 from qcmap.architecture import Architecture, Builder
 from qcmap.errors import ArgumentError, DataError, NumericalError
 from qcmap.nn import GraphNetwork, Measurement, initialize, measure, measure_seeds
-from qcmap.numeric import sampling_error
+from qcmap.numeric import PairValues, sampling_error
 
 Array = NDArray[np.float64]
 
@@ -487,3 +488,76 @@ def _wider(seed: int) -> nn.Module:
     for _ in range(seed):
         h = b.affine(h, 8)
     return GraphNetwork(b.build([h])).double()
+
+
+class _Normed(nn.Module):
+    """Orthogonal layers around a norm, as a module or a call."""
+
+    def __init__(self, norm: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(64, 64).double(), nn.Linear(64, 64).double()
+        initialize(self, seed=3)
+        self.norm = norm.double() if isinstance(norm, nn.Module) else norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.norm(self.first(x)))
+
+
+_F = nn.functional
+_NORMS: dict[str, tuple[Callable[[Tensor], Tensor], float]] = {
+    "rms": (nn.RMSNorm(64, eps=0.5), 0.5),
+    "rms, torch's own": (nn.RMSNorm(64), 2.0**-52),
+    "rms, called": (lambda x: _F.rms_norm(x, (64,), None, 0.5), 0.5),
+    "rms, by name": (lambda x: _F.rms_norm(x, (64,), eps=0.25), 0.25),
+    "layer": (nn.LayerNorm(64, eps=0.5), 0.5),
+    "layer, called": (lambda x: _F.layer_norm(x, (64,), None, None, 0.25), 0.25),
+    "layer, torch's own": (lambda x: _F.layer_norm(x, (64,)), 1e-5),
+    "channels": (qnn.ChannelNorm(64, eps=0.5), 0.5),
+}
+
+
+@pytest.mark.parametrize("case", _NORMS)
+def test_epsilons_of_norms_are_in_the_predictions(case: str) -> None:
+    """q/(q + epsilon), to rounding where nothing else is random: rms norms between orthogonal layers."""
+    norm, epsilon = _NORMS[case]
+    x = 2 * _normal(6, 64)
+    result = measure(_Normed(norm), x, networks=16, weights="orthogonal")
+    q = x.square().mean(1)
+    for row in result.rows[2:]:
+        assert row.q_predicted == pytest.approx(float((q / (q + epsilon)).mean()), rel=1e-12)
+        if case.startswith("rms"):
+            assert row.q_mean == pytest.approx(row.q_predicted, rel=1e-12)
+            assert row.c_deviation < 1e-13
+    assert not result.disagreeing
+
+
+def test_an_epsilon_that_a_graph_of_another_origin_does_not_show_is_that_of_its_module() -> None:
+    b = Builder("by hand")
+    h = b.layer_norm(b.affine(b.input("x"), name="first"), centre=False, name="norm")
+    arch = b.build([b.affine(h, name="last")])
+    model = _Normed(nn.RMSNorm(64, eps=0.5))
+    row = _measure(model, 2 * _normal(6, 64), arch)["norm"]
+    assert row.q_mean == pytest.approx(row.q_predicted, rel=1e-12)
+    assert row.q_predicted < 0.95
+    made = GraphNetwork(_with_input(Architecture("made", tuple(
+        replace(node, op=replace(node.op, channels=64)) if node.op.kind == "affine" else node for node in arch.nodes
+    ), arch.outputs), 64)).double()  # fmt: skip
+    row = measure(made, 2 * _normal(6, 64), networks=0)["norm"]
+    assert row.q_predicted == 1
+    assert row.q_mean == pytest.approx(1, rel=1e-12)
+
+
+def test_c_maps_behind_epsilons_take_one_q_value() -> None:
+    """q values differ by epsilon there: c values at their middle are those at each of them, to less than epsilon."""
+    b = Builder("norm")
+    h = b.activation(b.affine(b.layer_norm(b.affine(b.input("x")), name="norm")), "softplus", name="act")
+    maps = qc.network_maps(b.build([h]))
+    c, q = np.array([0.9, 0.1, -0.5]), np.array([0.5, 1.0, 3.0])
+    given = {"x": PairValues(c, q, q)}
+    near, exact = maps.propagate_from(given, epsilons={"norm": 1e-5}), maps.propagate_from(given)
+    np.testing.assert_allclose(near["norm"].q1, q / (q + 1e-5), rtol=1e-15)
+    np.testing.assert_allclose(near["act"].q1, qc.local_maps("softplus").q(q / (q + 1e-5)), rtol=1e-14)
+    assert 1e-9 < np.abs(near["act"].c - exact["act"].c).max() < 1e-5
+    far = maps.propagate_from(given, epsilons={"norm": 0.1})["act"].c
+    values = q / (q + 0.1)
+    np.testing.assert_allclose(far, qc.local_maps("softplus").c(c, values, values), rtol=1e-12)

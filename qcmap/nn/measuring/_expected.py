@@ -37,6 +37,7 @@ class Seen:
     values: dict[str, Values] = field(default_factory=dict)
     maps: dict[str, Array] = field(default_factory=dict)
     channels: dict[str, int] = field(default_factory=dict)
+    epsilons: dict[str, float] = field(default_factory=dict)
 
     def __call__(self, node: str, z: Tensor) -> None:
         """Take a feature map [samples, channels, *locations]."""
@@ -80,7 +81,8 @@ def predictions(seen: Seen, maps: NetworkMaps) -> dict[str, Values]:
         q2 = q1 if uniform(q) else q[second]
         couples[name] = PairValues(c, q1, q2, mean[first], mean[second])
     kept = places.kept(chosen)
-    q_values, pair_values = maps.propagate_q_from(singles, kept), maps.propagate_from(couples, kept)
+    q_values = maps.propagate_q_from(singles, kept, seen.epsilons)
+    pair_values = maps.propagate_from(couples, kept, seen.epsilons)
     samples = len(next(iter(singles.values())).q1)
     found: dict[str, Values] = {}
     for node in places.arch.nodes:
@@ -129,7 +131,7 @@ def scatter(
     wanted = {name: Values(v.q[few][:, at[name]], v.c[-len(pairs[0]) :][:, at[name]]) for name, v in predicted.items()}
     sampled = sampled_networks(
         _with_channels(seen), inputs, networks=networks, weights=weights, shaping=shaping, kept=places.kept(fewer),
-        seed=int(random.integers(2**62)),
+        epsilons=seen.epsilons, seed=int(random.integers(2**62)),
     )  # fmt: skip
     found = [{name: all_values(z) for name, z in maps.items()} for maps in sampled]
     spread = {}

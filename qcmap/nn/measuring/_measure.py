@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from qcmap.architecture import Architecture, Input, LayerNorm, Node
+from qcmap.architecture import Architecture, Input, Node
 from qcmap.errors import ArgumentError
 from qcmap.nn._random import generator_from
+from qcmap.nn.measuring._epsilons import epsilons
 from qcmap.nn.measuring._expected import Seen, predictions, scatter, uniform
 from qcmap.nn.measuring._places import Places, starts
 from qcmap.nn.measuring._record import Recorder, inputs_of
@@ -22,8 +23,6 @@ from qcmap.nn.tracing import traced
 from qcmap.numeric import NetworkMaps, Shaping, network_maps
 
 _FEW = 8
-
-_BATCHED = torch.nn.modules.batchnorm._BatchNorm
 
 
 def measure(
@@ -111,6 +110,7 @@ def measure(
     start, finish = np.triu_indices(len(few), 1)
     # The pairs of a few samples come last: sampled networks see only these.
     seen = Seen(places, chosen, (np.concatenate([drawn[0], few[start]]), np.concatenate([drawn[1], few[finish]])))
+    seen.epsilons = epsilons(recorder, next(iter(inputs.values())).dtype)
     recorder.run(inputs, seen)
     predicted = predictions(seen, network_maps(places.cut, shaping))
     errors: dict[str, Departures] = {}
@@ -118,14 +118,8 @@ def measure(
         spread = scatter(seen, predicted, few, networks=networks, weights=weights, shaping=shaping, random=random)
         # Weights may have been rounded to float32 once, whatever their dtype is now.
         rounding = 4 * max(torch.finfo(z.dtype).eps for z in (*inputs.values(), torch.empty(0, dtype=torch.float32)))
-        # A norm with epsilon e makes q values q/(q + e), where maps have 1; an allowance for q values down to 0.1, and
-        # for torch's own 1e-5 in calls of functions.
-        norms = any(isinstance(node.op, LayerNorm) for node in graph.nodes)
-        epsilons = [getattr(module, "eps", None) for module in model.modules() if not isinstance(module, _BATCHED)]
-        allowance = 10 * max((e for e in epsilons if isinstance(e, float)), default=1e-5) if norms else 0.0
         for k, node in enumerate(graph.nodes, start=1):
-            rounded = math.hypot(rounding * math.sqrt(k), allowance)
-            errors[node.id] = Departures(*np.hypot(spread[node.id], rounded).tolist())
+            errors[node.id] = Departures(*np.hypot(spread[node.id], rounding * math.sqrt(k)).tolist())
     count = len(drawn[0])
     rows = tuple(
         _row(node, _first(seen.values[node.id], count), _first(predicted[node.id], count), errors.get(node.id))

@@ -50,6 +50,7 @@ def sampled_networks(
     weights: Literal["gaussian", "orthogonal"] = "gaussian",
     shaping: Shaping | None = None,
     kept: Kept | None = None,
+    epsilons: Mapping[str, float] | None = None,
     seed: int = 0,
 ) -> Iterator[dict[str, Array]]:
     """The feature maps at every node of independent random networks, for the same inputs.
@@ -69,6 +70,8 @@ def sampled_networks(
         The transforms of the activations; as they are if left out.
     kept
         Where locations are dropped, as for `NetworkMaps.propagate_from`.
+    epsilons
+        Of layer norms, by node id; 0 if left out.
     seed
         Of all networks.
 
@@ -101,7 +104,7 @@ def sampled_networks(
         Sum: _sum,
         Concat: lambda node, values: np.concatenate(values),
         Scale: lambda node, values: float(node.op.factor) * values[0],
-        LayerNorm: _layer_norm,
+        LayerNorm: lambda node, values: _layer_norm(node, values, (epsilons or {}).get(node.id, 0.0)),
     }
     algebra = Algebra("sampled network", rules)
 
@@ -173,9 +176,9 @@ def _sum(node: Node, values: list[Array]) -> Array:
     return np.add.reduce([float(weight) * z for weight, z in zip(node.op.weights, values, strict=True)])
 
 
-def _layer_norm(node: Node, values: list[Array]) -> Array:
+def _layer_norm(node: Node, values: list[Array], epsilon: float) -> Array:
     assert isinstance(node.op, LayerNorm)
     if node.op.groups is not None:
         raise ArchitectureError(node.id, "its moments are over all locations", "sample what is before and after it")
     centred = values[0] - values[0].mean(axis=0) if node.op.centre else values[0]
-    return centred / np.sqrt((centred**2).mean(axis=0))
+    return centred / np.sqrt((centred**2).mean(axis=0) + epsilon)

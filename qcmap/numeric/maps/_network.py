@@ -99,7 +99,12 @@ class NetworkMaps(CMap):
         """The q value at every node, for input q > 0 of any shape; keyed by node id."""
         return {node: state.q1 for node, state in self._states(1.0, q, q, order=-1).items()}
 
-    def propagate_from(self, inputs: Mapping[str, PairValues], kept: Kept | None = None) -> dict[str, PairValues]:
+    def propagate_from(
+        self,
+        inputs: Mapping[str, PairValues],
+        kept: Kept | None = None,
+        epsilons: Mapping[str, float] | None = None,
+    ) -> dict[str, PairValues]:
         """The values at every node for those of each input node, keyed by node id.
 
         Parameters
@@ -110,23 +115,32 @@ class NetworkMaps(CMap):
         kept
             Where the last axis of all arrays are locations: for each node that has fewer of them than the nodes it
             reads, the indices of those it keeps, one array for each of these nodes.
+        epsilons
+            For layer norms that add one to the moment v that they divide by: q values become v/(v + epsilon) there.
 
         Raises
         ------
         ArgumentError, NumericalError
             As `propagate`; also for an input node without values.
         """
-        states = self._from(inputs, kept, 0)
+        states = self._from(inputs, kept, 0, epsilons)
         return {
             node: PairValues(*(None if x is None else np.broadcast_to(x, _shape(state)) for x in _pair(state)))  # pyright: ignore[reportArgumentType]
             for node, state in states.items()
         }
 
-    def propagate_q_from(self, inputs: Mapping[str, PairValues], kept: Kept | None = None) -> dict[str, Array]:
+    def propagate_q_from(
+        self,
+        inputs: Mapping[str, PairValues],
+        kept: Kept | None = None,
+        epsilons: Mapping[str, float] | None = None,
+    ) -> dict[str, Array]:
         """The q values q1 at every node, as `propagate_from`; c values are not looked at."""
-        return {node: np.broadcast_to(s.q1, _shape(s)) for node, s in self._from(inputs, kept, -1).items()}
+        return {node: np.broadcast_to(s.q1, _shape(s)) for node, s in self._from(inputs, kept, -1, epsilons).items()}
 
-    def _from(self, inputs: Mapping[str, PairValues], kept: Kept | None, order: int) -> dict[str, State]:
+    def _from(
+        self, inputs: Mapping[str, PairValues], kept: Kept | None, order: int, epsilons: Mapping[str, float] | None
+    ) -> dict[str, State]:
         def given(node: Node) -> State:
             if node.id not in inputs:
                 raise ArgumentError("inputs", f"there are no values for {node.id!r}", "give some for each input node")
@@ -136,7 +150,7 @@ class NetworkMaps(CMap):
             assert q2 is not None
             return State((c,)[: order + 1], q1, q2, None, v.mean1, v.mean2)
 
-        return Walk(self.architecture, self._maps, order=order, kept=kept).from_inputs(given)
+        return Walk(self.architecture, self._maps, order=order, kept=kept, epsilons=epsilons).from_inputs(given)
 
     def q(self, q: ArrayLike | None = None) -> Array:
         """The Q map from the inputs to the target."""

@@ -43,7 +43,7 @@ Kept = Mapping[str, tuple[Indices, ...]]
 Runs = Mapping[str, int]
 """For nodes of a run of equal layers: how often to apply the layer here; 0 for all but the last."""
 
-_FIXED = 2.0**-46
+_FIXED, _ALIKE = 2.0**-46, 1e-4
 
 
 class State(NamedTuple):
@@ -75,8 +75,9 @@ class Walk:
         with_means: bool = False,
         runs: Runs | None = None,
         kept: Kept | None = None,
+        epsilons: Mapping[str, float] | None = None,
     ) -> None:
-        self.arch, self.maps, self.order = arch, maps, order
+        self.arch, self.maps, self.order, self.epsilons = arch, maps, order, epsilons or {}
         self.with_rate, self.runs, self.kept = with_rate, runs or {}, kept or {}
         self.with_means = with_means or any(isinstance(node.op, LayerNorm) for node in arch.nodes)
 
@@ -137,7 +138,7 @@ class Walk:
         return v
 
     def _layer(self, maps: LocalMaps, v: State) -> State:
-        jet = [maps.c(v.jet[0], v.q1, v.q2)] if self.order >= 0 else []
+        jet = [maps.c(v.jet[0], *self._alike(v.q1, v.q2))] if self.order >= 0 else []
         if self.order >= 1:
             slope = maps.dc(v.jet[0], v.q1, v.q2)
             jet.append(slope * v.jet[1])
@@ -148,6 +149,17 @@ class Walk:
         q2 = q1 if v.q2 is v.q1 else _step(maps, v.q2)
         means = (maps.mean(v.q1), maps.mean(v.q2)) if self.with_means else (None, None)
         return State(tuple(jet), q1, q2, rate, *means)
+
+    def _alike(self, q1: Array, q2: Array) -> tuple[Array, Array]:
+        """The q values that C maps are taken at: epsilons of norms leave differences of their own size, 1e-5 or so.
+
+        These are below what a C map shows, and a table of it for each pair of q values takes milliseconds.
+        """
+        low, high = min(q1.min(), q2.min()), max(q1.max(), q2.max())
+        if not (self.epsilons and low < high <= low * (1 + _ALIKE)):
+            return q1, q2
+        middle = np.asarray((low + high) / 2)
+        return middle, middle
 
     def _affine(self, node: Node, values: list[State]) -> State:
         assert isinstance(node.op, Affine)
@@ -181,9 +193,11 @@ class Walk:
         assert isinstance(node.op, LayerNorm)
         (v,) = values
         zero, one = np.zeros(()), np.ones(())
+        epsilon = self.epsilons.get(node.id, 0.0)
         if not node.op.centre:
-            means = (None if m is None else m / np.sqrt(q) for m, q in ((v.mean1, v.q1), (v.mean2, v.q2)))
-            return State(v.jet, one, one, None if v.rate is None else zero, *means)
+            means = (None if m is None else m / np.sqrt(q + epsilon) for m, q in ((v.mean1, v.q1), (v.mean2, v.q2)))
+            q1, q2 = (q / (q + epsilon) if epsilon else one for q in (v.q1, v.q2))
+            return State(v.jet, q1, q2, None if v.rate is None else zero, *means)
         if v.mean1 is None or v.mean2 is None:
             raise ArchitectureError(
                 node.id,
@@ -194,9 +208,11 @@ class Walk:
             raise NumericalError(
                 node.id, "its input is constant over channels, so 0/0 is left", "take the layer norm out"
             )
-        norm = _middle(v.q1 - v.mean1**2, v.q2 - v.mean2**2)
+        first, second = v.q1 - v.mean1**2, v.q2 - v.mean2**2
+        norm = _middle(first, second)
         jet = _linear(values, [_middle(v.q1, v.q2) / norm], -v.mean1 * v.mean2 / norm)
-        return State(jet, one, one, None if v.rate is None else zero, zero, zero)
+        q1, q2 = (q / (q + epsilon) if epsilon else one for q in (first, second))
+        return State(jet, q1, q2, None if v.rate is None else zero, zero, zero)
 
 
 def _taken(v: State, kept: Indices) -> State:
