@@ -381,7 +381,7 @@ def maximal_slope(arch, psi):
 # --- Random architectures --------------------------------------------------------------------------------------------
 
 _UNARY = ("affine", "activation", "activation", "layer_norm", "max_pool", "mean_pool", "weighted_mean_pool")
-EVERY_OP = (*_UNARY, "scale", "gate", "batch_norm", "multiply", "varied_affine", "window_pool")
+EVERY_OP = (*_UNARY, "scale", "gate", "batch_norm", "multiply", "varied_affine", "window_pool", "upsample")
 """All kinds that `architectures` can draw by its option ``unary`` besides sums and concatenations."""
 
 
@@ -481,6 +481,11 @@ def architectures(
         elif kind == "window_pool":
             made, after = _window_pool(draw, b, x, after)
             width[made] = width[x]
+        elif kind == "upsample":
+            most = 2 if after and math.prod(after) < 100 else 1
+            factors = tuple(draw(st.integers(1, most)) for _ in after)
+            made = b.upsample(x, factors) if factors else b.scale(x, 1.5)
+            width[made], after = width[x], tuple(n * k for n, k in zip(after, factors, strict=True))
         else:
             made = getattr(b, kind)(x)
             width[made] = width[x]

@@ -26,6 +26,7 @@ from qcmap.architecture import (
     Output,
     Scale,
     Sum,
+    Upsample,
     WeightedMeanPool,
 )
 
@@ -158,6 +159,8 @@ def sample(arch, inputs, width, seed, *, gates=None):
             found[node.id] = float(op.factor) * values[0]
         elif isinstance(op, Gate):
             found[node.id] = gates[op.name] * values[0]
+        elif isinstance(op, Upsample):
+            found[node.id] = np.repeat(values[0], op.factors[0], axis=1)
         elif isinstance(op, LayerNorm):
             found[node.id] = _normed(op, values[0])
         elif isinstance(op, BatchNorm):
@@ -281,6 +284,8 @@ def _formula(node, values, inputs, gates):
         first, second = np.broadcast_to(factor, 2)
         by = np.array([first**2, second**2, first * second, first, second])
         return by[:, None] * x
+    if isinstance(op, Upsample):
+        return np.repeat(x, op.factors[0], axis=1)
     if isinstance(op, LayerNorm):
         a, b, m, first, second = x
         if not op.centre:

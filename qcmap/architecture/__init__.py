@@ -24,6 +24,7 @@ from qcmap.architecture._ops import (
     Pool,
     Scale,
     Sum,
+    Upsample,
     Weight,
     WeightedMeanPool,
 )
@@ -62,6 +63,7 @@ __all__ = [
     "Scale",
     "Sum",
     "Units",
+    "Upsample",
     "Violation",
     "Weight",
     "WeightedMeanPool",

@@ -24,6 +24,7 @@ from qcmap.architecture._ops import (
     Output,
     Scale,
     Sum,
+    Upsample,
     WeightedMeanPool,
 )
 from qcmap.architecture._values import as_tuple
@@ -151,6 +152,10 @@ class Builder:
     def weighted_mean_pool(self, x: str, *, name: str | None = None) -> str:
         """A weighted mean pooling."""
         return self.add(WeightedMeanPool(), (x,), name)
+
+    def upsample(self, x: str, factors: Sequence[int], *, name: str | None = None) -> str:
+        """A nearest upsampling: every location is repeated, by one factor an axis."""
+        return self.add(Upsample(as_tuple(factors)), (x,), name)
 
     def gate(self, x: str, variable: str, *, name: str | None = None) -> str:
         """A multiplication by a gating variable."""

@@ -37,6 +37,7 @@ STYLES: dict[str, tuple[str, str]] = {
     "max_pool": ("funnel", "#d9c3e6"),
     "mean_pool": ("funnel", "#e9cfe0"),
     "weighted_mean_pool": ("funnel", "#d5d3ee"),
+    "upsample": ("funnel", "#d3e4ee"),
 }
 """Shape and colour by the kind of op; any other op is a grey box."""
 OTHER = ("box", "#ececec")

@@ -259,6 +259,38 @@ class WeightedMeanPool(Op):
 
 
 @dataclass(frozen=True, slots=True)
+class Upsample(Op):
+    """Nearest upsampling: every location is repeated ``factors`` times, one factor an axis (docs/graph.md).
+
+    A location is a copy of the one it comes from, so its q and c values are those.
+    """
+
+    factors: Locations
+    kind: ClassVar[str] = "upsample"
+
+    def validate(self, node: str, inputs: int) -> None:
+        """The factors must be positive integers, one for each axis."""
+        if not isinstance(self.factors, tuple) or not self.factors:
+            raise ArchitectureError(
+                node, f"an upsampling has one factor an axis, not {self.factors!r}", "give a tuple such as (2, 2)"
+            )
+        for factor in self.factors:
+            check_positive(factor, "factor", node)
+
+    def centres(self, locations: Locations) -> tuple[tuple[int, ...], ...]:
+        """Along each axis, the input locations that the outputs are copies of."""
+        if len(self.factors) != len(locations):
+            raise ArchitectureError(
+                self.kind, f"the factors {self.factors} are not those of a map of {locations} locations",
+                "give one factor an axis",
+            )  # fmt: skip
+        return tuple(
+            tuple(at // factor for at in range(extent * factor))
+            for extent, factor in zip(locations, self.factors, strict=True)
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Gate(Op):
     """Multiplication by a gating variable, a scalar that depends on the network's input (gated deep linear networks).
 
@@ -304,8 +336,8 @@ class Multiply(Op):
 OPS: dict[str, type[Op]] = {
     op.kind: op
     for op in (
-        Input, Affine, Nonlinear, Sum, Concat, Scale, LayerNorm, MaxPool, MeanPool, WeightedMeanPool, Gate, Output,
-        BatchNorm, Multiply,
+        Input, Affine, Nonlinear, Sum, Concat, Scale, LayerNorm, MaxPool, MeanPool, WeightedMeanPool, Upsample, Gate,
+        Output, BatchNorm, Multiply,
     )
 }  # fmt: skip
 """Every op by its kind."""

@@ -187,10 +187,21 @@ def _input_q(facts: Facts, node: Node) -> str | None:
 
 
 def _misaligned(facts: Facts, node: Node) -> str | None:
+    if facts.meets_copies(node):
+        return None  # no other strides align those: the rule `upsampling-heuristic`
     known = [seen for name in node.inputs if (seen := facts.locations.get(name)) is not None]
     if all(seen == known[0] for seen in known):
         return None
     return "its branches stand for different locations of the input (DKS, section 5.5)"
+
+
+def _beside_copies(facts: Facts, node: Node) -> str | None:
+    if not facts.meets_copies(node):
+        return None
+    return (
+        "upsampled locations meet others, so its C map is a mixture of those of different locations of the input, and"
+        " holds where their c values agree (docs/graph.md; DKS, section 20.1.2)"
+    )
 
 
 RULES: tuple[Rule, ...] = (
@@ -240,6 +251,12 @@ RULES: tuple[Rule, ...] = (
         "group-norm-heuristic", LayerNorm, _group_norm, "use a layer norm over the channels of each location", "warning"
     ),
     Rule("narrow-groups", Affine, _narrow_layer, f"use groups of at least {WIDE} channels", "warning"),
+    Rule(
+        "upsampling-heuristic", Sum, _beside_copies, "keep the factors small, or take the connection out", "warning"
+    ),
+    Rule(
+        "upsampling-heuristic", Concat, _beside_copies, "keep the factors small, or take the connection out", "warning"
+    ),
     Rule(
         "mean-pool-heuristic", MeanPool, _always("mean pooling is treated as the identity map (DKS, section 20.1)"),
         "use weighted mean pooling", "warning",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import TypeAlias
 
 from qcmap.architecture._node import Algebra, Node
@@ -15,12 +17,16 @@ from qcmap.architecture._ops import (
     MeanPool,
     Multiply,
     Pool,
+    Upsample,
     WeightedMeanPool,
 )
 from qcmap.errors import ArchitectureError
 
-Projection: TypeAlias = tuple[range, ...]
-"""Along each axis, the input locations that the locations of a feature map stand for; () for one location of all."""
+Projection: TypeAlias = tuple[Sequence[int], ...]
+"""Along each axis, the input locations that the locations of a feature map stand for; () for one location of all.
+
+Equal distances make a range, whatever they were computed from, so that equal places compare as equal.
+"""
 
 
 def _one(node: Node, values: list[object], what: str) -> None:
@@ -78,14 +84,24 @@ def _input_locations(node: Node, values: list[Projection | None]) -> Projection 
 
 def _window_locations(node: Node, values: list[Projection | None]) -> Projection | None:
     (seen,) = values
-    assert isinstance(node.op, (Affine, Pool))
+    assert isinstance(node.op, (Affine, Pool, Upsample))
     if seen is None:
         return None
     try:
         visited = node.op.centres(extent(seen))
     except ArchitectureError as error:
         raise ArchitectureError(node.id, error.rule, error.remedy) from None
-    return tuple(along[at.start : at.stop : at.step] for along, at in zip(seen, visited, strict=False))
+    return tuple(_places(along, at) for along, at in zip(seen, visited, strict=False))
+
+
+def _places(along: Sequence[int], at: Sequence[int]) -> Sequence[int]:
+    """What an axis stands for at these positions."""
+    found = along[at.start : at.stop : at.step] if isinstance(at, range) else tuple(along[k] for k in at)
+    steps = {after - before for before, after in pairwise(found)} or {1}
+    if isinstance(found, range) or not found or len(steps) > 1 or 0 in steps:
+        return found
+    (step,) = steps
+    return range(found[0], found[0] + step * len(found), step)
 
 
 def _same_locations(node: Node, values: list[Projection | None]) -> Projection | None:
@@ -112,6 +128,7 @@ LOCATIONS: Algebra[Projection | None] = Algebra(
         Affine: _window_locations,
         MaxPool: _window_locations,
         MeanPool: _window_locations,
+        Upsample: _window_locations,
         WeightedMeanPool: _one_location,
         Multiply: _broadcast_locations,
     },

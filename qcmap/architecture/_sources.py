@@ -16,7 +16,7 @@ from functools import cached_property
 
 from qcmap.architecture._architecture import Architecture
 from qcmap.architecture._node import Algebra, Node
-from qcmap.architecture._ops import OPS, Affine, BatchNorm, Input, Multiply, Nonlinear
+from qcmap.architecture._ops import OPS, Affine, BatchNorm, Input, Multiply, Nonlinear, Upsample
 from qcmap.architecture._sets import IntSet, common, union
 from qcmap.architecture._shapes import Projection
 
@@ -72,6 +72,26 @@ class Facts:
             if isinstance(node.op, Affine):
                 shared = node.op.parameters
                 self._key[node.id] = position if shared is None else first.setdefault(shared, position)
+
+    def meets_copies(self, node: Node) -> bool:
+        """Whether a map with repeated locations meets one that stands for other locations of the input.
+
+        Where locations are not known: whether some but not all branches are upsampled.
+        """
+        if not self.locations:
+            return len({self._upsampled[name] for name in node.inputs}) > 1
+        known = [seen for name in node.inputs if (seen := self.locations[name]) is not None]
+        copies = any(not isinstance(along, range) for seen in known for along in seen)
+        return copies and any(seen != known[0] for seen in known)
+
+    @cached_property
+    def _upsampled(self) -> dict[str, bool]:
+        """Whether each feature map comes from an upsampling."""
+        rules = {
+            **dict.fromkeys(OPS.values(), lambda node, values: any(values)),
+            Upsample: lambda node, values: True,
+        }
+        return self.arch.fold(Algebra("upsampled maps", rules))
 
     @cached_property
     def raw(self) -> dict[str, str | None]:

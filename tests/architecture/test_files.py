@@ -190,6 +190,8 @@ def ops(draw, kind, inputs):
             return Scale(draw(numbers(1)))
         case "max_pool" | "mean_pool":
             return draw(windows(OPS[kind]))
+        case "upsample":
+            return OPS[kind](tuple(draw(st.lists(st.integers(1, 4), min_size=1, max_size=3))))
         case "gate":
             return Gate(draw(st.sampled_from(("g1", "no", "w", "é"))))
         case _:

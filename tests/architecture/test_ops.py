@@ -25,6 +25,7 @@ from qcmap.architecture import (
     Scale,
     Sum,
     Units,
+    Upsample,
     check,
     is_symbolic,
 )
@@ -254,6 +255,8 @@ def test_locations_compose(arch):
             or (isinstance(op, MaxPool | MeanPool) and not op.kernel)
         ):
             values[node.id] = np.float64(0)  # one location that stands for all
+        elif isinstance(op, Upsample):
+            values[node.id] = before.repeat(op.factors[0], axis=0).repeat(op.factors[1], axis=1)
         elif isinstance(op, Affine) and not op.kernel:
             values[node.id] = before[:: op.stride, :: op.stride]
         elif isinstance(op, Affine | MaxPool | MeanPool):

@@ -105,6 +105,17 @@ def _misaligned(stride, padding, kernel=(3,), joined="sum"):
     return made
 
 
+def _copied(factor, joined):
+    """Every second location, repeated by the factor if that is more than 1, beside a map that has as many."""
+
+    def made(b, x):
+        h, step = b.affine(x, 1, stride=2, name="h"), 2 // factor
+        copies = h if factor == 1 else b.upsample(h, (factor,), name="up")
+        return getattr(b, joined)([copies, b.affine(x, 1, stride=step, name="g")], name="y")
+
+    return made
+
+
 def _beside(function):
     """A function of a located input, beside another branch."""
     return _located(lambda b, z, x: b.concat([function(b, z), b.affine(x, 1)]))
@@ -232,6 +243,14 @@ CASES = [
     Case(
         "max-pool-heuristic", "", lambda b, x: b.max_pool(b.affine(x, 1), name="y"),
         lambda b, x: b.affine(x, 1, name="y"), "y", "convolution", severity="warning",
+    ),
+    Case(
+        "upsampling-heuristic", "", _beside(_copied(2, "sum")), _beside(_copied(1, "sum")), "y", "factors small",
+        severity="warning",
+    ),
+    Case(
+        "upsampling-heuristic", "of a concatenation", _beside(_copied(2, "concat")), _beside(_copied(1, "concat")),
+        "y", "factors small", severity="warning",
     ),
     Case(
         "mean-pool-heuristic", "", lambda b, x: b.mean_pool(b.affine(x, 1), name="y"),

@@ -62,12 +62,36 @@ def test_the_convnext_is_shaped():
     assert shaped(torch.randn(2, 3, 32, 32)).isfinite().all()
 
 
-def test_the_unet_is_refused_at_its_upsampling():
-    with pytest.raises(QCMapError, match="interpolate"):
-        qnn.shape(UNet(2, 4), torch.randn(2, 3, 16, 16))
-    assert UNet(2, 4)(torch.randn(2, 3, 16, 16)).shape == (2, 2, 16, 16)
+def test_the_unet_is_that_of_the_zoo():
+    traced = qnn.trace(UNet(2, 4, activation="tanh"), torch.empty(2, 3, 16, 16))
+    zoo = qc.zoo.unet(2, 4, resolution=16)
+    assert {node.id: node for node in traced.nodes} == {node.id: node for node in zoo.nodes}
+    assert [violation.rule for violation in qc.check(traced)] == ["upsampling-heuristic"] * 2
+
+
+def test_the_unet_is_shaped_and_measures_as_predicted():
+    """c values of this image differ from place to place; each location is followed by itself."""
+    random = torch.Generator().manual_seed(0)
+    patches = torch.randn(1, 2, 2, 2, generator=random).repeat_interleave(8, 2).repeat_interleave(8, 3)
+    x = qnn.pln(torch.randn(6, 2, 16, 16, generator=random) + patches)
+    shaped = qnn.shape(UNet(2, 32, activation="tanh"), x, zeta=1.5)
+    found = qnn.measure(shaped, x, weights="orthogonal", networks=16, locations=32, false_alarm=1e-4)
+    assert not found.disagreeing, found.disagreeing
+    assert {"up1.upsample", "up1.join", "up2.conv2"} <= {row.node for row in found.rows}
+    plain = qnn.measure(UNet(2, 32, activation="tanh"), x, architecture=shaped.architecture, shaping=shaped.shaping)
+    assert len(plain.disagreeing) > 10
 
 
 def test_the_transformer_is_refused_at_its_attention():
     with pytest.raises(QCMapError, match=r"layers.0.attention.*no-multiplication"):
         qnn.shape(Transformer(), torch.randn(2, 5, 64))
+
+
+def test_a_shaped_reference_model_takes_another_dtype():
+    """Its plain activations widen half precision by themselves; tracing writes no conversion down for that."""
+    x = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    shaped = qnn.shape(UNet(1, 4, activation="softplus"), x)
+    single = shaped(x)
+    double = shaped.double()(x.double())
+    assert double.dtype == torch.float64
+    torch.testing.assert_close(double.float(), single, rtol=1e-4, atol=1e-4)

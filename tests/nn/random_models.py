@@ -13,6 +13,8 @@ ACTIVATIONS = (nn.Tanh(), nn.ReLU(inplace=True), F.silu, torch.tanh, torch.Tenso
 TRANSPARENT = (nn.Dropout(0.2), nn.Identity(), lambda h: F.dropout(h, 0.1, training=False), torch.clone,
                lambda h: h.flatten(2).unflatten(2, h.shape[2:]), lambda h: h.permute(0, 2, 3, 1).permute(0, 3, 1, 2),
                lambda h: h.reshape(h.shape[0], -1, *h.shape[2:]), lambda h: h + 0)  # fmt: skip
+UPSAMPLINGS = (nn.Upsample(scale_factor=2), nn.UpsamplingNearest2d((8, 8)),
+               lambda h: F.interpolate(h, scale_factor=(2.0, 2.0), mode="nearest-exact"))  # fmt: skip
 SUMS = (lambda a, b: a + b, torch.add, lambda a, b: a.add_(b), lambda a, b: sum([a, b]))
 REFUSED = (lambda h: h.softmax(1), lambda h: h @ h, lambda h: h.sort(1)[0], lambda h: h[:, :, 1:], torch.fft.fft2,
            lambda h: h if h.sum() > 0 else -h, lambda h: torch.cumsum(h, 1), F.instance_norm)  # fmt: skip
@@ -102,12 +104,18 @@ class RandomModel(nn.Module):
         self.expected["scale"] += 1
         return self.random.choice((lambda h: 2 * h, lambda h: h / 3, torch.neg))
 
+    def _resized(self):
+        down, up = self._kept(nn.Conv2d(self.width, self.width, 3, 2, 1)), self._own(self.random.choice(UPSAMPLINGS))
+        self.expected.update(affine=1, upsample=1, sum=1)
+        return lambda h: up(down(h)) + h
+
     def _transparent(self):
         return self._own(self.random.choice(TRANSPARENT))
 
     def _piece(self):
         after = getattr(self, "bent", False)
         kinds = [self._layer, self._residual, self._concatenated, self._norm, self._pool, self._transparent]
+        kinds.append(self._resized)
         # Activations in a row, and multiples of written-out ones, may fuse, so they are left out.
         kinds += [] if after else [self._activation, self._scale]
         kind = self.random.choice(kinds)

@@ -153,14 +153,15 @@ def unet(
     *,
     activation: str | Named = "tanh",
     skip: Literal["concat", "sum"] = "concat",
+    resolution: int | None = None,
     classes: int = 2,
 ) -> Architecture:
     """Nested skips, like U-net: level k of ``depth`` levels joins what goes down past it with what comes up from below.
 
     Each level has ``convolutions`` combined layers on its way down and as many on its way up, with ``channels`` doubled
-    from level to level. Going down is a convolution of stride 2; going up is written as a 1x1 convolution, since a
-    transposed convolution with a Delta filter is one at the locations that it reaches. ``skip="sum"`` adds two
-    affine outputs with weights 1/sqrt(2) instead of concatenating.
+    from level to level. Going down is a convolution of stride 2; going up is a 1x1 convolution and nearest upsampling
+    by 2. ``skip="sum"`` adds two affine outputs with weights 1/sqrt(2) instead of concatenating. ``resolution``, a
+    multiple of 2^depth, is the extent of the images; without it locations are not known.
     """
     if skip not in ("concat", "sum"):
         raise ArchitectureError("unet", f"skip must be 'concat' or 'sum', not {skip!r}", "use skip='concat'")
@@ -173,7 +174,8 @@ def unet(
         return h
 
     positive(convolutions, "unet", "convolutions")
-    h, skips = b.input("input", channels=3), []
+    extent = None if resolution is None else (positive(resolution, "unet", "resolution"),) * 2
+    h, skips = b.input("input", channels=3, locations=extent), []
     for level in range(1, depth + 1):
         width = channels * 2 ** (level - 1)
         h = stage(h, convolutions, width, f"down{level}")
@@ -183,6 +185,7 @@ def unet(
     for level in range(depth, 0, -1):
         width, past = channels * 2 ** (level - 1), skips[level - 1]
         h = b.affine(h, width, kernel=(1, 1), name=f"up{level}.conv")
+        h = b.upsample(h, (2, 2), name=f"up{level}.upsample")
         if skip == "sum":
             h = b.sum([h, b.affine(past, width, kernel=(1, 1), name=f"up{level}.skip")], name=f"up{level}.join")
         else:

@@ -2,9 +2,9 @@
 
 Maps treat pooling as the identity, which is a heuristic: a pooled map's q and c values are what its window did to them.
 So predictions start anew at each pooling node, from the values measured there, and at group norms, whose moments are
-over locations too. Between such nodes a location of a
-feature map depends on one location of the maps that it reads (Delta convolutions; DKS, section 5.5), and a few
-locations, drawn at random among those that are not dropped later, stand for all.
+over locations too. Between such nodes a location of a feature map depends on one location of the maps that it reads
+(Delta convolutions, upsampling; DKS, section 5.5), and a few locations, drawn at random among those that are not
+dropped later, stand for all.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from qcmap.architecture import (
     MaxPool,
     MeanPool,
     Node,
+    Upsample,
     WeightedMeanPool,
 )
 from qcmap.errors import DataError
@@ -85,7 +86,7 @@ class Places:
         """For locations of a node (flat indices), those of its inputs; None for pooling over the whole map."""
         if isinstance(node.op, WeightedMeanPool) or (isinstance(node.op, (MaxPool, MeanPool)) and not node.op.kernel):
             return None
-        if not isinstance(node.op, (Affine, MaxPool, MeanPool)):
+        if not isinstance(node.op, (Affine, MaxPool, MeanPool, Upsample)):
             return at
         before, here = self.extent[node.inputs[0]], self.extent[node.id]
         if before == here or not before:
@@ -122,7 +123,8 @@ class Places:
             seen = self.window(node, chosen[node.id])
             if node.inputs and seen is not None:
                 parts = tuple(np.searchsorted(chosen[name], seen) for name in node.inputs)
-                if any(len(part) < len(chosen[name]) for part, name in zip(parts, node.inputs, strict=True)):
+                every = [np.arange(len(chosen[name])) for name in node.inputs]
+                if not all(map(np.array_equal, parts, every)):
                     found[node.id] = parts
         return found
 

@@ -26,6 +26,7 @@ from qcmap.architecture import (
     Output,
     Scale,
     Sum,
+    Upsample,
     WeightedMeanPool,
 )
 from qcmap.errors import ArchitectureError
@@ -191,7 +192,7 @@ _CHANNELS: Algebra[Channels] = Algebra(
     "Looks Linear, whose networks are linear but for their activations",
     {
         **dict.fromkeys((Input, Affine), _plain),
-        **dict.fromkeys((Scale, MeanPool, WeightedMeanPool, Output), _kept),
+        **dict.fromkeys((Scale, MeanPool, WeightedMeanPool, Upsample, Output), _kept),
         Nonlinear: _activated,
         Sum: _summed,
         Concat: lambda node, values: tuple(segment for value in values for segment in value),

@@ -13,8 +13,8 @@ such that every op of the plain network takes what its inputs represent to what 
 - a layer norm reads any a, b that all channels share (its epsilon becomes a^2 epsilon), and gives any: gain g becomes
   A g, bias h becomes A h + B;
 - a weighted sum of x_i with weights w_i takes weights A w_i / a_i and gives (A, A sum w_i b_i / a_i);
-- max pooling keeps (a, b), since a > 0; mean pooling too where no padding counts; weighted mean pooling with weights
-  summing to s makes b into s b; a concatenation joins channels;
+- upsampling keeps (a, b), and max pooling, since a > 0; mean pooling too where no padding counts; weighted mean pooling
+  with weights summing to s makes b into s b; a concatenation joins channels;
 - the network's inputs and outputs have a = 1, b = 0.
 
 What an op gives may thus be asked for by its readers (activations, outputs), and what affine layers and layer norms
@@ -44,6 +44,7 @@ from qcmap.architecture import (
     Nonlinear,
     Output,
     Sum,
+    Upsample,
     WeightedMeanPool,
 )
 from qcmap.errors import ArchitectureError
@@ -111,7 +112,7 @@ def equivalence(arch: Architecture, shaping: Shaping, pool_sums: Mapping[str, fl
     return _Solver(arch, shaping, pool_sums).solve()
 
 
-_PASS = (MaxPool, MeanPool, WeightedMeanPool, Output)
+_PASS = (MaxPool, MeanPool, WeightedMeanPool, Upsample, Output)
 _FREE = (Affine, LayerNorm)
 
 

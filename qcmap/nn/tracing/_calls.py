@@ -12,13 +12,15 @@ from torch._ops import OpOverload
 from qcmap.nn.tracing._feature import Constant, Feature
 
 _POOLS = "max", "avg", "adaptive_avg", "adaptive_max"
+_RESIZES = "nearest", "linear", "bilinear", "bicubic", "trilinear"
 ALIASES: Mapping[str, str] = {
     **{f"conv{n}d": "conv" for n in (1, 2, 3)},
     **{f"conv_transpose{n}d": "conv_transpose" for n in (1, 2, 3)},
     **{f"{kind}_pool{n}d": f"{kind}_pool" for kind in _POOLS for n in (1, 2, 3)},
     **{f"max_pool{n}d_with_indices": "max_pool_with_indices" for n in (1, 2, 3)},
     **{f"{kind}{n}d": kind for kind in ("dropout", "feature_dropout") for n in (1, 2, 3)},
-    **{f"upsample_{mode}{n}d": "interpolate" for mode in ("nearest", "bilinear", "bicubic") for n in (1, 2, 3)},
+    **{f"upsample_{mode}{n}d": f"upsample_{mode}" for mode in _RESIZES for n in (1, 2, 3)},
+    **{f"_upsample_nearest_exact{n}d": "upsample_nearest" for n in (1, 2, 3)}, "upsample": "interpolate",
     "truediv": "div", "true_divide": "div", "divide": "div", "multiply": "mul", "subtract": "sub", "negative": "neg",
     "concat": "cat", "concatenate": "cat", "silu": "swish", "arctan": "atan", "arcsinh": "asinh", "absolute": "abs",
     "square": "square", "_softmax": "softmax", "bmm": "matmul", "mm": "matmul", "swapaxes": "transpose",

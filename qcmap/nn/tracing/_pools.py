@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from qcmap.architecture import MaxPool, MeanPool, Pool
+import torch
+
+from qcmap.architecture import MaxPool, MeanPool, Pool, Upsample
 from qcmap.nn.tracing._axes import BATCH, CHANNEL, extent, joined
 from qcmap.nn.tracing._calls import Call
 from qcmap.nn.tracing._elementwise import one
 from qcmap.nn.tracing._feature import Feature
 from qcmap.nn.tracing._layers import over_map, tidy
+from qcmap.nn.tracing._refusals import MIXING
 from qcmap.nn.tracing._views import same
 
 if TYPE_CHECKING:
@@ -103,6 +106,42 @@ def _mean(kind: type[Pool]) -> Rule:
     return rule
 
 
+def _resized(t: Translator, call: Call) -> Feature:
+    """Nearest upsampling by an integer factor along each axis; other modes mix locations, other sizes drop some."""
+    given = call.bound("input size scale_factor mode align_corners recompute_scale_factor")
+    x, after = over_map(t, call, one(t, call, given)), call.shape[2:]
+    mode = "nearest" if call.name == "upsample_nearest" else given.get("mode", "nearest")
+    if after == (tuple(x.locations) or (1,) * len(after)):
+        return same(t, call)
+    if mode not in ("nearest", "nearest-exact"):
+        raise t.error(call, MIXING, "use mode='nearest' with an integer factor")
+    if not x.locations:
+        raise t.error(
+            call, "it repeats a map that is the same for all locations, which stands for none of them",
+            "take the connection out, or keep the map that was pooled",
+        )  # fmt: skip
+    factors = tuple(size // before for before, size in zip(x.locations, after, strict=True))
+    op = Upsample(factors)
+    scale = None if given.get("size") is not None else given.get("scale_factor")
+    if 0 in factors or not _copies(op, x.locations, after, scale, mode):
+        raise t.error(
+            call, f"{list(after)} locations are not {list(x.locations)} repeated by an integer along each axis",
+            "use an integer factor; to drop locations, a stride",
+        )  # fmt: skip
+    return Feature(call.node, t.draft(call, op, x), tidy(call.shape[0], x.channels, after), after)
+
+
+def _copies(op: Upsample, before: tuple[int, ...], after: tuple[int, ...], scale: Any, mode: str) -> bool:
+    """Whether torch takes the locations that the op says: it multiplies by a rounded factor."""
+    factors = scale if isinstance(scale, (tuple, list)) else (scale,) * len(before)
+    for size, wanted, factor, centres in zip(before, after, factors, op.centres(before), strict=True):
+        ramp = torch.arange(size, dtype=torch.float64).reshape(1, 1, -1)
+        resize: dict[str, Any] = {"size": wanted} if factor is None else {"scale_factor": float(factor)}
+        if torch.nn.functional.interpolate(ramp, **resize, mode=mode).flatten().tolist() != list(centres):
+            return False
+    return True
+
+
 _MAX, _AVG = _window(MaxPool), _window(MeanPool)
 RULES: dict[str, Rule] = {
     "max_pool": _MAX,
@@ -112,4 +151,6 @@ RULES: dict[str, Rule] = {
     "adaptive_max_pool": _adaptive(MaxPool),
     "mean": _mean(MeanPool),
     "amax": _mean(MaxPool),
+    "interpolate": _resized,
+    "upsample_nearest": _resized,
 }

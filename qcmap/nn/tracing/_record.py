@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch._dispatch.python import enable_python_dispatcher
 from torch.overrides import TorchFunctionMode
 
 from qcmap.errors import TraceError
@@ -68,7 +69,8 @@ def record(model: nn.Module, example_input: Any, leaves: tuple[type[nn.Module], 
     for name, value in arguments.items():
         recorder.placeholder(name, value)
     recorder.batch = batch
-    with recorder.listening(), torch.no_grad(), mode, recorder:
+    # The python dispatcher: torch's own shape rules in C++, as those of resizing, make a symbol a number.
+    with recorder.listening(), torch.no_grad(), mode, enable_python_dispatcher(), recorder:
         output = recorder.run(example, arguments)
     symbol = batch.node.expr
     fixed = not symbol.is_Symbol or batch.node.shape_env.replacements.get(symbol) is not None

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 _PRODUCT = "a product of feature maps has no Q and C maps (DKS, section 21.1) [no-multiplication]"
 _ATTENTION = f"attention is a product: {_PRODUCT}"
-_MIXING = "it mixes locations with weights that are not drawn, so it has no Q and C maps (DKS, section 20.1)"
+MIXING = "it mixes locations with weights that are not drawn, so it has no Q and C maps (DKS, section 20.1)"
 _MOVING = "it moves entries between channels and locations"
 _CHOOSING = "which entries it takes depends on their values"
 _TAKE_OUT = "take it out, or trace the parts of the model around it"
@@ -37,13 +37,11 @@ _ROWS: dict[str, tuple[str, str]] = {
                      "gather", "index_select", "scatter", "eq", "ne", "lt", "le", "gt", "ge", "median"), (
         _CHOOSING, "use activations and pooling layers",
     )),
-    "interpolate": (
-        "it makes more or fewer locations of a map, as copies or mixtures, for which the graph has no op; where they"
-        " meet another map, as in a U-net, the two stand for different locations of the input (DKS, section 5.5)",
-        "trace the parts of the model before and after it",
-    ),
     **dict.fromkeys(("grid_sample", "lp_pool", "fractional_max_pool", "local_response_norm"), (
-        _MIXING, "use a convolution",
+        MIXING, "use a convolution",
+    )),
+    **dict.fromkeys(("upsample_linear", "upsample_bilinear", "upsample_bicubic", "upsample_trilinear"), (
+        MIXING, "use mode='nearest' with an integer factor",
     )),
     **dict.fromkeys(("pixel_shuffle", "pixel_unshuffle", "fold", "unfold", "im2col", "col2im", "channel_shuffle"), (
         _MOVING, "use a convolution",

@@ -32,6 +32,7 @@ from qcmap.architecture import (
     Output,
     Scale,
     Sum,
+    Upsample,
 )
 from qcmap.errors import ArchitectureError, ArgumentError
 from qcmap.numeric.maps._arguments import integer
@@ -69,7 +70,7 @@ def sampled_networks(
     shaping
         The transforms of the activations; as they are if left out.
     kept
-        Where locations are dropped, as for `NetworkMaps.propagate_from`.
+        Where locations are dropped or repeated, as for `NetworkMaps.propagate_from`.
     epsilons
         Of layer norms, by node id; 0 if left out.
     seed
@@ -100,6 +101,7 @@ def sampled_networks(
         Input: lambda node, values: given[node.id],
         Nonlinear: lambda node, values: transforms[node.id](values[0]),
         Output: lambda node, values: values[0],
+        Upsample: lambda node, values: values[0],  # its copies are in `kept`
         Affine: layers,
         Sum: _sum,
         Concat: lambda node, values: np.concatenate(values),

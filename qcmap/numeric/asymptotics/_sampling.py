@@ -22,6 +22,7 @@ from qcmap.architecture import (
     Nonlinear,
     Output,
     Scale,
+    Upsample,
     WeightedMeanPool,
     is_symbolic,
 )
@@ -229,6 +230,6 @@ def _chain(arch: Architecture, width: int | None, shaping: Shaping | None) -> It
             if is_symbolic(op.factor):
                 raise ArchitectureError(node.id, "its factor is symbolic", "give it with arch.substitute(...)")
             yield Step(node.id, float(op.factor) ** 2)
-        elif not isinstance(op, Input | Output | MaxPool | MeanPool | WeightedMeanPool):
+        elif not isinstance(op, Input | Output | MaxPool | MeanPool | WeightedMeanPool | Upsample):
             raise ArchitectureError(node.id, f"sampling errors are not known for {op.kind} nodes", "cut it out")
         before = node

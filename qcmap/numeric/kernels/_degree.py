@@ -19,6 +19,7 @@ from qcmap.architecture import (
     Output,
     Scale,
     Sum,
+    Upsample,
     WeightedMeanPool,
 )
 from qcmap.numeric.kernels._kernel_walk import KernelWalk, homogeneity
@@ -66,5 +67,5 @@ def _rules(walk: KernelWalk) -> dict[type, Callable[[Node, list[float]], float]]
         Sum: mixed,
         Concat: mixed,
         LayerNorm: norm,
-        **dict.fromkeys((Scale, Gate, MaxPool, MeanPool, WeightedMeanPool, Output), same),
+        **dict.fromkeys((Scale, Gate, MaxPool, MeanPool, WeightedMeanPool, Upsample, Output), same),
     }

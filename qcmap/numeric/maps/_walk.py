@@ -28,6 +28,7 @@ from qcmap.architecture import (
     Output,
     Scale,
     Sum,
+    Upsample,
     WeightedMeanPool,
     is_symbolic,
 )
@@ -39,7 +40,7 @@ from qcmap.symbolic import mean_weights
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
 Kept = Mapping[str, tuple[Indices, ...]]
-"""For nodes that have fewer locations than what they read: for each input, the entries of its last axis to keep."""
+"""For nodes that have other locations than what they read: for each input, the entries of its last axis to take."""
 Runs = Mapping[str, int]
 """For nodes of a run of equal layers: how often to apply the layer here; 0 for all but the last."""
 
@@ -115,6 +116,7 @@ class Walk:
             MaxPool: unchanged,
             MeanPool: unchanged,
             WeightedMeanPool: unchanged,
+            Upsample: unchanged,
             Output: unchanged,
             Gate: _gate,
         }
@@ -313,7 +315,7 @@ def equal_layers(arch: Architecture, maps: Mapping[str, LocalMaps], target: str)
                 runs[node.id], runs[last] = runs.get(last, 1) + 1, 0
             behind[node.id] = node.id
         elif last is not None and (
-            isinstance(op, (MaxPool, MeanPool, WeightedMeanPool, Output))
+            isinstance(op, (MaxPool, MeanPool, WeightedMeanPool, Upsample, Output))
             or (isinstance(op, Affine) and (op.weight_variance, op.bias_variance) == (1, 0))
         ):
             behind[node.id] = last

@@ -10,6 +10,7 @@ from torch.nn import functional
 import qcmap as qc
 import qcmap.nn as qnn
 from models.resnet import resnet_v2, wide_resnet
+from models.unet import UNet
 from qcmap.errors import ArchitectureError, ArgumentError
 from tests.nn.shaping.nets import Added, Branches, ResNet, mlp
 
@@ -75,6 +76,7 @@ CASES = {
         (2, 3, 16, 16),
         {"batch_norm": "remove"},
     ),
+    "the u-net": (lambda: UNet(2, 4, activation="softplus"), (2, 3, 16, 16), {"zeta": 1.5}),
     "branches": (Branches, (3, 12), {"zeta": 1.2}),
     "added parameters": (Added, (2, 3, 6, 6), {"zeta": 1.2}),
 }

@@ -19,6 +19,7 @@ from qcmap.architecture import (
     Nonlinear,
     Scale,
     Sum,
+    Upsample,
     WeightedMeanPool,
 )
 from qcmap.errors import TraceError
@@ -78,6 +79,16 @@ LAYERS = {
     "global": (lambda self, h: self.m(h), nn.AdaptiveAvgPool2d(1), [MeanPool()]),
     "mean": (lambda self, h: self.m(h).mean(dim=[-2, -1], keepdim=True), nn.Identity(), [MeanPool()]),
     "weighted": (lambda self, h: self.m(h), qnn.WeightedMeanPool((8, 8), keepdim=True), [WeightedMeanPool()]),
+    "upsample": (lambda self, h: self.m(h), nn.Upsample(scale_factor=2), [Upsample((2, 2))]),
+    "nearest": (lambda self, h: self.m(h), nn.UpsamplingNearest2d((24, 8)), [Upsample((3, 1))]),
+    "interpolate": (lambda self, h: F.interpolate(self.m(h), scale_factor=(1.0, 3.0)), nn.Identity(),
+                    [Upsample((1, 3))]),
+    "exact": (lambda self, h: F.interpolate(self.m(h), (24, 40), mode="nearest-exact"), nn.Identity(),
+              [Upsample((3, 5))]),
+    "aten": (lambda self, h: torch.ops.aten.upsample_nearest2d.vec(self.m(h), None, [2.0, 2.0]), nn.Identity(),
+             [Upsample((2, 2))]),
+    "to its own size": (lambda self, h: F.interpolate(self.m(h), h.shape[2:], mode="bilinear"), nn.Tanh(),
+                        [Nonlinear("tanh")]),
     "plain activation": (lambda self, h: self.m(h), qnn.PlainActivation(qc.activation("elu", alpha=2.0)),
                          [Nonlinear(qc.activation("elu", alpha=2.0))]),
     "dropout": (lambda self, h: F.dropout2d(F.dropout(self.m(h), 0.2, self.training), 0.1, self.training),
@@ -114,6 +125,18 @@ REFUSED = {
     "writing": (lambda self, h: h.__setitem__((slice(None), 0), 0) or h, "writes into a tensor"),
     "views in place": (lambda self, h: h.view(-1, 8, 64).relu_().view_as(h) + h, "view was changed in place"),
     "tokens mixed": (lambda self, h: F.linear(h, self.first.weight[:, :, 0, 0].T @ torch.zeros(8, 8)), "computed"),
+    "bilinear": (lambda self, h: F.interpolate(h, scale_factor=2, mode="bilinear"), "mixes locations"),
+    "bilinear, aten": (
+        lambda self, h: torch.ops.aten.upsample_bilinear2d.vec(h, None, False, [2.0, 2.0]),
+        "mixes locations",
+    ),
+    "bicubic module": (lambda self, h: nn.Upsample(scale_factor=2, mode="bicubic")(h), "mixes locations"),
+    "fewer locations": (lambda self, h: F.interpolate(h, scale_factor=0.5), "repeated by an integer"),
+    "uneven copies": (lambda self, h: F.interpolate(h, size=12), "repeated by an integer"),
+    "pooled and repeated": (
+        lambda self, h: h + F.interpolate(h.mean((2, 3), keepdim=True), scale_factor=8),
+        "same for all locations",
+    ),
     "reflection": (lambda self, h: F.pad(h, (1, 1)), "stand for none"),
     "unknown": (lambda self, h: torch.nan_to_num(h), "no rule for"),
 }
