@@ -43,4 +43,6 @@ def copied(model: nn.Module) -> nn.Module:
     for module in root.modules():
         module._forward_hooks.clear()
         module._forward_pre_hooks.clear()
+        # Models of transformers collect hidden states by hooks of their own, which they install where this says no.
+        module.__dict__.pop("_output_capturing_hooks_installed", None)
     return root

@@ -9,7 +9,7 @@ import torch
 
 import qcmap as qc
 import qcmap.nn as qnn
-from tests.nn.tracing.test_transformers import IMAGES, model_of
+from tests.nn.tracing.test_transformers import IMAGES, class_of, model_of
 
 PAGE = Path(__file__).parents[3] / "docs" / "shape.md"
 FAMILIES = {
@@ -25,7 +25,7 @@ OUTCOMES = dict(re.findall(r"^\| ([^|]+) \| `?([a-z-]+)`? \|", PAGE.read_text(),
 @pytest.mark.parametrize("batch_norm", ["remove", "layer_norm"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_models_of_transformers(family, batch_norm):
-    model = model_of(f"{re.split('[ ,]', family)[0]}ForImageClassification", FAMILIES[family])
+    model = model_of(class_of(family), FAMILIES[family])
     example = {"pixel_values": torch.zeros(2, 3, 64, 64)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

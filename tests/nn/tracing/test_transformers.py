@@ -1,5 +1,6 @@
 """Models that nobody here wrote: what becomes of classes of transformers with random weights (docs/tracing.md)."""
 
+import re
 import warnings
 from pathlib import Path
 
@@ -31,16 +32,20 @@ IMAGES = {
             "computed from parameters"),
     "ViT": ({"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32,
              "image_size": 64, "patch_size": 16}, "class token"),
+    "UperNet": (lambda t: {
+        "backbone_config": t.ConvNextConfig(
+            hidden_sizes=[8, 16, 16, 32], depths=[1] * 4, num_stages=4, out_features=[f"stage{k}" for k in range(1, 5)]
+        ),
+        "hidden_size": 16, "pool_scales": [1], "use_auxiliary_head": False, "num_labels": 5,
+    }, "mixes locations"),
 }  # fmt: skip
-"""For each family its configuration, and the rules that it breaks (a set) or words of the refusal (a text)."""
+"""For each family its configuration (or what makes it of the package); the rules it breaks, or words of the refusal."""
 
 
 @pytest.mark.parametrize("family", IMAGES)
 def test_image_models(family):
     settings, outcome = IMAGES[family]
-    check_outcome(model_of(f"{family.split()[0]}ForImageClassification", settings), {
-        "pixel_values": torch.zeros(2, 3, 64, 64)
-    }, outcome)  # fmt: skip
+    check_outcome(model_of(class_of(family), settings), {"pixel_values": torch.zeros(2, 3, 64, 64)}, outcome)
 
 
 def test_bert_is_refused_at_its_attention():
@@ -49,13 +54,18 @@ def test_bert_is_refused_at_its_attention():
     check_outcome(model, {"input_ids": torch.zeros(2, 7, dtype=torch.long)}, "attention")
 
 
+def class_of(family):
+    task = "SemanticSegmentation" if family == "UperNet" else "ImageClassification"
+    return f"{re.split('[ ,]', family)[0]}For{task}"
+
+
 def model_of(name, settings):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import transformers
 
         kind = getattr(transformers, name)
-        return kind(kind.config_class(**settings)).eval()
+        return kind(kind.config_class(**(settings(transformers) if callable(settings) else settings))).eval()
 
 
 def check_outcome(model, example, outcome):
