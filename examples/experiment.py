@@ -201,6 +201,12 @@ def mean_and_interval(values: np.ndarray) -> tuple[float, float]:
     return mean, float(t.ppf(0.975, len(values) - 1)) * error
 
 
+def above(values: np.ndarray) -> bool:
+    """Whether the mean over runs is above 0 by more than half its 95% interval."""
+    mean, half = mean_and_interval(values)
+    return mean > half
+
+
 def half_time(times: np.ndarray, losses: np.ndarray) -> np.ndarray:
     """When each run's loss, [times, runs], is below half of its first value; the last time if it never is."""
     below = losses < losses[0] / 2

@@ -21,6 +21,7 @@ from qcmap.nn import initialize
 from qcmap.nn._initialize import Weights
 from qcmap.nn._random import generator_from
 from qcmap.nn.gates import HARD, GateFunction
+from qcmap.nn.gates._checks import has_values
 
 SOFT = GateFunction(beta=4.0)
 """The soft gate of both papers' experiments."""
@@ -225,6 +226,9 @@ class MemorisationNetwork(nn.Module):
     def gates(self, index: Tensor) -> dict[str, Tensor]:
         """The gates [batch, width] of each hidden layer, for whole numbers [batch] or [batch, 1] below ``count``."""
         at = index.reshape(len(index)).long()
+        count = self.get_buffer("open").shape[1]
+        if has_values(index) and not bool(((index == index.round()) & (index >= 0) & (index < count)).all()):
+            raise DataError("index", f"the network keeps {count} numbers", f"give whole numbers from 0 to {count - 1}")
         return {name: layer[at] for name, layer in zip(self.values.gated_names, self.get_buffer("open"), strict=True)}
 
     def forward(self, index: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from models.mlp import check_sizes
 from qcmap.errors import ArgumentError, DataError
-from qcmap.nn.gates import check_shapes
+from qcmap.nn.gates import check_finite, check_shapes
 
 Elementwise = Callable[[Tensor], Tensor]
 
@@ -130,9 +130,10 @@ class GatedLayers(nn.Module):
         Raises
         ------
         DataError
-            Naming the layer whose gates are missing or of another shape.
+            Naming the layer whose gates are missing, of another shape or not finite.
         """
         check_shapes(gates, self.gate_shapes, len(x))
+        check_finite(gates)
         return self._run(x, lambda name, q: q * gates[name])
 
     def gated(self, x: Tensor, passed: Elementwise) -> Tensor:

@@ -60,6 +60,14 @@ def test_json_has_what_the_labels_say(files):
     assert "likeness" not in plain
 
 
+def test_one_example_has_no_pairs(files):
+    folder, x = files
+    np.savez(folder / "one.npz", x=x[:1], y=np.ones(1))
+    assert "no pairs within classes, no pairs between" in run(folder / "model.pt", folder / "one.npz").output
+    found = json.loads(run(folder / "model.pt", folder / "one.npz", "--json").stdout)
+    assert found["likeness"] == {"within": None, "between": None}
+
+
 BAD = {
     "no model": (("missing.pt", "data.npz"), "there is no such file"),
     "no data": (("model.pt", "missing.npz"), "give an .npz or .npy file, or the word digits"),
@@ -68,21 +76,26 @@ BAD = {
     "no gates": (("tanh.pt", "data.npz"), "1: tanh has no gate form"),
     "no inputs": (("model.pt", "y.npz"), "no finite inputs x"),
     "labels": (("model.pt", "labels.npz"), "do not go with 12 inputs"),
+    "another width": (("model.pt", "wide.npy"), "0: its forward does not run on tensors without data"),
+    "large": (("model.pt", "large.npy"), "beyond the range of floats; divide the inputs by a constant"),
     "no arrays": (("model.pt", "damaged.pt"), "no file of arrays"),
 }
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_calls_say_what_to_do(case, files):
+def test_bad_calls_say_what_to_do(case, files, caplog):
     folder, x = files
     torch.save(network().state_dict(), folder / "state.pt")
     torch.save(nn.Sequential(nn.Linear(3, 2), nn.Tanh()).double(), folder / "tanh.pt")
     (folder / "damaged.pt").write_bytes(b"nothing")
     np.savez(folder / "y.npz", y=np.ones(3))
     np.savez(folder / "labels.npz", x=x, y=np.ones(3))
+    np.save(folder / "wide.npy", np.ones((12, 4)))
+    np.save(folder / "large.npy", 1e200 * x)
     (model, data), message = BAD[case]
     result = run(folder / model, folder / data)
     assert result.exit_code == 1
+    assert not [record for record in caplog.records if "fake_tensor" in record.name]  # no traceback of torch
     assert message in " ".join(result.output.split())
 
 

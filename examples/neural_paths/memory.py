@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from examples.experiment import Cells, Experiment, Finding, Result, mean_and_error, shown
+from examples.experiment import Cells, Experiment, Finding, Result, above, mean_and_error, shown
 from examples.neural_paths.data import BASES, Part, random_labels, random_pixels, tensors
 from examples.neural_paths.stages import shown_accuracy
 from examples.neural_paths.training import Training, trained
@@ -65,15 +65,14 @@ def run(settings: Settings, cells: Cells) -> Result:
     train = {key: mean_and_error(np.array([100 * row[key]["train"] for row in rows])) for key in rows[0]}
     test = {kind: np.array([100 * row[f"images, {kind}"]["chosen"] for row in rows]) for kind in KINDS}
     loss = {key: np.array([row[key]["loss"] for row in rows]) for key in rows[0]}
-    gain = mean_and_error(test["relu"] - test["galu"])
-    areas = {task: mean_and_error(np.log(loss[f"{task}, galu"] / loss[f"{task}, relu"]).mean(axis=1)) for task in TASKS}
+    areas = {task: np.log(loss[f"{task}, galu"] / loss[f"{task}, relu"]).mean(axis=1) for task in TASKS}
     findings = (
         Finding("both networks fit images, random labels and random pixels", all(m > 95 for m, _ in train.values()),
                 "accuracy on training examples " + ", ".join(f"{m:.1f} ({key})" for key, (m, _) in train.items())),
-        Finding("GaLU trains faster", all(m < -2 * e for m, e in areas.values()),
+        Finding("GaLU trains faster", all(above(-area) for area in areas.values()),
                 "mean log of the loss over that of ReLU "
-                + ", ".join(f"{shown(*row)} ({task})" for task, row in areas.items())),
-        Finding("ReLU generalises better", gain[0] > 2 * gain[1],
+                + ", ".join(f"{shown(*mean_and_error(area))} ({task})" for task, area in areas.items())),
+        Finding("ReLU generalises better", above(test["relu"] - test["galu"]),
                 f"test accuracy {', '.join(f'{k} {shown_accuracy(*mean_and_error(v))}' for k, v in test.items())}"),
     )  # fmt: skip
 
@@ -90,7 +89,8 @@ def run(settings: Settings, cells: Cells) -> Result:
         axes[3].set(ylabel="test accuracy / %", title="images")
         return figure
 
-    numbers = {"train": train, "test": {kind: values.tolist() for kind, values in test.items()}, "areas": areas}
+    accuracies = {kind: values.tolist() for kind, values in test.items()}
+    numbers = {"train": train, "test": accuracies, "areas": {task: mean_and_error(a) for task, a in areas.items()}}
     return Result(numbers, findings, draw)
 
 

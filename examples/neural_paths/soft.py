@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from examples.experiment import Cells, Experiment, Finding, Result, mean_and_error, mean_and_interval
+from examples.experiment import Cells, Experiment, Finding, Result, above, mean_and_error, mean_and_interval
 from examples.neural_paths.stages import shown_accuracy
 from examples.neural_paths.table2 import Settings as Row
 from examples.neural_paths.training import Training, trained
@@ -72,17 +72,16 @@ def run(settings: Settings, cells: Cells) -> Result:
         slopes = np.array([np.polyfit(np.log(settings.betas), [row[n]["test"] for n in grid], 1)[0] for row in rows])
         mean, error = mean_and_error(slopes)
         findings.append(
-            Finding(f"accuracy rises with beta, epsilon {epsilon:g}", mean > 2 * error,
+            Finding(f"accuracy rises with beta, epsilon {epsilon:g}", above(slopes),
                     ", ".join(f"{shown_accuracy(*stats[n])} ({b:g})" for n, b in zip(grid, settings.betas, strict=True))
                     + f"; slope in log beta {shown_accuracy(mean, error)} points")
         )  # fmt: skip
     steep = soft_name(settings.betas[-1], settings.epsilons[0])
     apart = mean_and_interval(test["relu"] - test[steep])
-    worse = mean_and_error(test["relu"] - test["linear"])
     findings += [
         Finding("steep soft gates do as well as ReLU, within error", abs(apart[0]) <= apart[1],
                 f"{steep} {shown_accuracy(*stats[steep])}, relu {shown_accuracy(*stats['relu'])}"),
-        Finding("the linear network is far below", worse[0] > 2 * worse[1],
+        Finding("the linear network is far below", above(test["relu"] - test["linear"]),
                 f"linear {shown_accuracy(*stats['linear'])}, on training examples {train['linear']:.1f}; relu "
                 f"{shown_accuracy(*stats['relu'])}, on training examples {train['relu']:.1f}"),
     ]  # fmt: skip

@@ -15,6 +15,7 @@ from examples.experiment import (
     Experiment,
     Finding,
     Result,
+    above,
     mean_and_error,
     mean_and_interval,
     shown,
@@ -72,11 +73,11 @@ def run(settings: Settings, cells: Cells) -> Result:
     names = [str(stage) for stage in settings.stages]
     slope = np.array([np.polyfit(np.arange(len(names)), [row[name] for name in names], 1)[0] for row in rows])
     rise, last = mean_and_error(slope), mean_and_interval(values["relu"] - values[names[-1]])
-    drops = [mean_and_error(values[b] - values[a]) for a, b in pairwise(names)]
+    drops = [mean_and_interval(values[b] - values[a]) for a, b in pairwise(names)]
     seen = ", ".join(f"{shown_accuracy(*stats[name])} ({name})" for name in ("random", *names, "relu"))
     findings = (
         Finding("accuracy rises with the stage at which gates were taken",
-                rise[0] > 2 * rise[1] and all(mean > -2 * error - 0.3 for mean, error in drops),
+                above(slope) and all(mean > -half - 0.3 for mean, half in drops),
                 f"test accuracy {seen}; slope {shown(*rise)} points a stage"),
         Finding("gates of the first stage are better than random ones", stats[names[0]][0] > stats["random"][0],
                 f"{shown_accuracy(*stats[names[0]])} against {shown_accuracy(*stats['random'])}"),

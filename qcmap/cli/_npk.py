@@ -46,7 +46,11 @@ def npk(model: str, data: str, limit: int, plot_to: Path | None, save_to: Path |
     dtype = next((p.dtype for p in network.parameters()), torch.float32)
     inputs = torch.as_tensor(x).to(dtype)
     split = split_gates(network.eval(), inputs[:2])
-    kernel = split.path_kernel(inputs)
+    try:
+        kernel = split.path_kernel(inputs)
+    except NumericalError as error:
+        remedy = "divide the inputs by a constant: the kernel is quadratic in them"
+        raise NumericalError(model, "its path kernel is beyond the range of floats", remedy) from error
     active = subnetworks(split.gates, inputs)
     spectrum = Spectrum.of(kernel)
     found: dict[str, Any] = {
@@ -82,8 +86,8 @@ def npk(model: str, data: str, limit: int, plot_to: Path | None, save_to: Path |
     total = found["trace"]
     click.echo("eigenvalues / trace: " + ", ".join(f"{k} {v / total:.3g}" for k, v in found["eigenvalues"].items()))
     if "likeness" in found:
-        one, other = found["likeness"]["within"], found["likeness"]["between"]
-        click.echo(f"mean cosine of path features: {one:.3f} within classes, {other:.3f} between")
+        one, other = ("no pairs" if mean is None else f"{mean:.3f}" for mean in found["likeness"].values())
+        click.echo(f"mean cosine of path features: {one} within classes, {other} between")
     if found.get("nu") is not None:
         click.echo(
             f"nu = y' (H / tr H)^-1 y = {found['nu']:.6g} (from {len(kernel)}, where H is aligned with the labels)"
@@ -157,15 +161,15 @@ def read_examples(specification: str, limit: int) -> tuple[Array, NDArray[Any] |
     return x[:limit].astype(np.float64), None if y is None else y[:limit]
 
 
-def likeness(kernel: Array, labels: NDArray[Any]) -> dict[str, float]:
-    """The mean cosine of path features over different examples of one class, and over examples of two."""
+def likeness(kernel: Array, labels: NDArray[Any]) -> dict[str, float | None]:
+    """The mean cosine of path features over different examples of one class, and over examples of two; None of none."""
     import numpy as np
 
     length = np.sqrt(kernel.diagonal())
     cosine = kernel / np.where(length > 0, length, 1)[:, None] / np.where(length > 0, length, 1)[None, :]
     same, apart = labels[:, None] == labels[None, :], ~np.eye(len(labels), dtype=bool)
     means = {"within": cosine[same & apart], "between": cosine[~same]}
-    return {name: float(values.mean()) if values.size else 0.0 for name, values in means.items()}
+    return {name: float(values.mean()) if values.size else None for name, values in means.items()}
 
 
 def _write(path: Path, kernel: Array) -> None:

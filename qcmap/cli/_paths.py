@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from qcmap.cli._common import ARCHITECTURE, JSON, print_json, read_architecture
-from qcmap.errors import DataError
+from qcmap.errors import DataError, NumericalError
 
 if TYPE_CHECKING:
+    from qcmap.architecture import Units
     from qcmap.numeric.paths._first import Unit
 
 
@@ -38,17 +40,35 @@ def paths(architecture: str, first: int, gates: Path | None, as_json: bool) -> N
     count = neural.count_paths(units)
     shown = [_text(path) for path in (neural.first_paths(units, first) if first else ())]
     rows: dict[str, Any] = {"architecture": units.architecture.name, "paths": count, "first": shown}
-    overlap = None if gates is None else neural.overlap(units, _read(gates))
+    overlap, heading = (None, "") if gates is None else _overlap(units, _read(gates))
     if overlap is not None:
-        rows["overlap"] = overlap.tolist()
+        key = "overlap" if heading == "Lambda" else "log_overlap"
+        rows[key] = [[entry if entry > -math.inf else None for entry in row] for row in overlap.tolist()]
     if as_json:
         print_json(rows)
         return
     click.echo(f"{units.architecture.name}: {count} paths{'' if count < 10**6 else f', about {_rounded(count)}'}")
     click.echo("\n".join([*(f"  {text}" for text in shown), *(["  ..."] if 0 < len(shown) < count else [])]))
     if overlap is not None:
-        click.echo("Lambda")
+        click.echo(heading)
         click.echo("\n".join(" ".join(f"{entry:12g}" for entry in row) for row in overlap))
+
+
+def _overlap(units: Units, gates: dict[str, Any]) -> tuple[Any, str]:
+    """Lambda and its name, or its logarithm if it is beyond the range of floats."""
+    import numpy as np
+
+    from qcmap import paths as neural
+
+    given = neural.Gates.of(units, gates)
+    try:
+        return neural.overlap(units, given), "Lambda"
+    except NumericalError:
+        ones = {name: np.ones((given.count, *units.shape(name))) for name in units.architecture.inputs}
+        d_in = sum(units.size(name) for name in ones)
+        return neural.log_path_kernel(units, given, ones).logarithm - math.log(
+            d_in
+        ), "log Lambda, as Lambda is no float"
 
 
 def _text(path: tuple[Unit, ...]) -> str:

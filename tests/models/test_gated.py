@@ -9,7 +9,7 @@ import torch
 import qcmap.nn as qnn
 from models import DeepGatedNetwork, MemorisationNetwork
 from models.gated import REGIMES
-from models.gated_layers import Layer, circular, fully_connected, gconv, vconv
+from models.gated_layers import GatedLayers, Layer, circular, fully_connected, gconv, vconv
 from qcmap.errors import ArgumentError, DataError
 from qcmap.nn.gates import HARD
 
@@ -211,3 +211,16 @@ def test_bad_gates_and_inputs():
         model.values(x, {**gates, "layer2": gates["layer2"][:, :3]})
     with pytest.raises(DataError, match="x: one input has the shape"):
         model(inputs((3,)))
+
+
+@pytest.mark.parametrize("index", [[-1], [5], [0.5], [float("nan")]])
+def test_a_memory_has_so_many_numbers(index):
+    model = MemorisationNetwork(5, 4, 3)
+    with pytest.raises(DataError, match="keeps 5 numbers; give whole numbers from 0 to 4"):
+        model(torch.tensor(index))
+
+
+def test_gates_that_are_no_numbers_are_refused():
+    layout = fully_connected([4], 2)
+    with pytest.raises(DataError, match="layer1: its gates are not all finite"):
+        GatedLayers(layout, (3,))(torch.zeros(2, 3), {"layer1": torch.full((2, 4), torch.nan)})

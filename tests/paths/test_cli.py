@@ -53,3 +53,16 @@ def test_first_paths_are_all_of_them_if_there_are_few():
             for (before, _), (node, position) in pairwise(path):
                 assert before in arch[node].inputs
                 assert all(0 <= p < n for p, n in zip(position, units.shape(node), strict=True))
+
+
+def test_lambda_beyond_floats_is_a_logarithm(tmp_path):
+    """2 * 10^400 paths for 2 input units; the last example has none."""
+    file = tmp_path / "gates.npz"
+    gates = {f"layer{k}.activation": np.ones((2, 10)) for k in range(1, 401)}
+    gates["layer3.activation"][1] = 0
+    np.savez(file, **gates)
+    arch = "mlp:depth=400,width=10,in_channels=2,out_channels=1"
+    found = json.loads(run(arch, "--gates", str(file), "--first", "0", "--json").output)
+    assert found["log_overlap"][0][1] is None
+    np.testing.assert_allclose(found["log_overlap"][0][0], 400 * np.log(10), rtol=1e-12)
+    assert "log Lambda, as Lambda is no float" in run(arch, "--gates", str(file)).output

@@ -40,7 +40,7 @@ from tests.paths.torch_oracle import autograd
 
 def small_chain(depth, width, inputs=2, outputs=1):
     """d layers of weights."""
-    return qc.zoo.mlp(depth - 1, width=width, in_channels=inputs, out_channels=outputs)
+    return qc.zoo.mlp(depth - 1, width=width, in_channels=inputs, out_channels=outputs, activation="relu")
 
 
 def given(arch, seed, examples=3):
@@ -350,3 +350,14 @@ def test_refusals(what):
     call, error, message = refused()[what]
     with pytest.raises(error, match=message):
         call()
+
+
+def test_nu_says_which_labels_it_refuses():
+    with pytest.raises(DataError, match="labels: they are not all finite"):
+        nu(np.eye(2), [1, np.nan])
+
+
+def test_features_through_relu_are_those_of_relu():
+    arch = qc.zoo.mlp(1, width=3, in_channels=2, out_channels=1, activation="tanh")
+    with pytest.raises(ArchitectureError, match=r"^layer1\.activation: the features go through relu, but it is tanh"):
+        GateNetwork(arch, random_weights(arch, 1.0), np.ones((2, 2)), GateFunction(4.0))

@@ -1,6 +1,6 @@
 """Gates apart from values: any ReLU network split in two, its active sub-networks, and its kernels."""
 
-from qcmap.nn.gates._checks import check_ranges, check_shapes
+from qcmap.nn.gates._checks import check_finite, check_ranges, check_shapes
 from qcmap.nn.gates._function import HARD, GateFunction
 from qcmap.nn.gates._kernels import GateKernels, gate_kernels
 from qcmap.nn.gates._recorder import GateRecorder
@@ -16,6 +16,7 @@ __all__ = [
     "SplitModel",
     "Subnetworks",
     "Values",
+    "check_finite",
     "check_ranges",
     "check_shapes",
     "gate_kernels",

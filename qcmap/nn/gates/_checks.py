@@ -31,6 +31,19 @@ def check_shapes(gates: Mapping[str, Any], wanted: Mapping[str, tuple[int, ...]]
             raise DataError(name, f"its gates are {[batch, *shape]} for these inputs, not {what}", "give that shape")
 
 
+def check_finite(gates: Mapping[str, Tensor]) -> None:
+    """Raise `DataError`, naming the layer, for a gate that is no finite number."""
+    for name, gate in gates.items():
+        if has_values(gate) and not bool(torch.isfinite(gate).all()):
+            raise DataError(name, "its gates are not all finite", "give finite numbers")
+
+
+def has_values(tensor: Tensor) -> bool:
+    """Whether the numbers of a tensor can be looked at: not within torch.func's transforms, nor while compiling."""
+    wrapped = torch._C._functorch.is_functorch_wrapped_tensor  # pyright: ignore[reportAttributeAccessIssue]
+    return not (torch.compiler.is_compiling() or wrapped(tensor))
+
+
 def check_ranges(gates: Mapping[str, Tensor], ranges: Mapping[str, Range]) -> None:
     """Raise `DataError`, naming the layer, for a gate outside its range, or NaN."""
     for name, gate in gates.items():

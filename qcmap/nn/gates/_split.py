@@ -59,14 +59,28 @@ class Gates(nn.Module):
         (left, right) by node id; (0, 1) for ReLU.
     function
         The gate function.
+    inputs
+        The shape of one example of each input, by name.
     """
 
-    def __init__(self, preactivations: fx.GraphModule, slopes: Slopes, function: GateFunction) -> None:
+    def __init__(
+        self, preactivations: fx.GraphModule, slopes: Slopes, function: GateFunction, inputs: Mapping[str, Any]
+    ) -> None:
         super().__init__()
         self.preactivations, self.slopes, self.function = preactivations, dict(slopes), function
+        self.inputs = {name: tuple(shape) for name, shape in inputs.items()}
 
     def forward(self, *inputs: Tensor) -> dict[str, Tensor]:
         """[batch, ...] inputs to gates of the shapes of pre-activations, and int64 choices [batch, channels, ...]."""
+        if len(inputs) != len(self.inputs):
+            raise DataError("inputs", f"there are {len(inputs)}", f"give {', '.join(self.inputs)}")
+        for x, (name, shape) in zip(inputs, self.inputs.items(), strict=True):
+            if tuple(x.shape[1:]) != shape:
+                raise DataError(
+                    name,
+                    f"one example has the shape {list(x.shape[1:])}",
+                    f"give [batch, {', '.join(map(str, shape))}]",
+                )
         found: dict[str, Tensor] = {}
         for name, q in self.preactivations(*inputs).items():
             if name not in self.slopes:
@@ -252,7 +266,10 @@ def split_gates(model: nn.Module, example_input: Any, *, gate: GateFunction = HA
         for node in nodes if node.id in slopes or node.id in windows
     }  # fmt: skip
     paths = _added(found.graph_module, windows)
-    gates = Gates(_preactivations(found, shapes, paths), slopes, gate)
+    places = [node for node in found.graph_module.graph.nodes if node.op == "placeholder"]
+    names = found.architecture.inputs if len(found.architecture.inputs) == len(places) else [p.name for p in places]
+    given = {name: place.meta["shape"][1:] for name, place in zip(names, places, strict=True)}
+    gates = Gates(_preactivations(found, shapes, paths), slopes, gate, given)
     split = SplitModel(found.architecture, gates, Values(_values(found, shapes, paths), shapes))
     return split.eval()
 

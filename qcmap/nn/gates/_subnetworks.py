@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call, jacrev
 
-from qcmap.errors import ArgumentError
+from qcmap.errors import ArgumentError, DataError
 from qcmap.nn._modes import device_of, modes_restored
 
 if TYPE_CHECKING:
@@ -116,12 +116,16 @@ def subnetworks(
     ------
     ArgumentError
         For thresholds that are negative or not finite.
+    DataError
+        For no examples.
     """
     for name, threshold in (("active_above", active_above), ("sensitive_above", sensitive_above)):
         if threshold is None and name == "sensitive_above":
             continue
         if not (isinstance(threshold, (int, float, np.number)) and math.isfinite(threshold) and threshold >= 0):
             raise ArgumentError(name, f"a threshold is finite and at least 0, not {threshold!r}", "give e.g. 0.5")
+    if not inputs or not all(len(x) for x in inputs):
+        raise DataError("inputs", "there are no examples", "give one or more")
     inputs = tuple(x.to(device_of(gates)) for x in inputs)
     with modes_restored(gates):
         gates.eval()

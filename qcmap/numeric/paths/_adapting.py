@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qcmap.architecture import Architecture, Node, Nonlinear, Units
-from qcmap.errors import ArgumentError, DataError
+from qcmap.errors import ArchitectureError, ArgumentError, DataError
 from qcmap.numeric.paths._gate_function import GateFunction
 from qcmap.numeric.paths._gates import Gates, Layered, inputs_of
 from qcmap.numeric.paths._network import GatedPass, run_gated, run_with
@@ -78,7 +78,7 @@ class GateNetwork:
     ArgumentError
         For another word in ``forwards``.
     ArchitectureError
-        As `Units.of`.
+        As `Units.of`; naming an activation that is not ReLU, if ReLU is forwarded.
     """
 
     def __init__(
@@ -95,6 +95,13 @@ class GateNetwork:
             raise ArgumentError("forwards", f"it is 'relu' or 'gate', not {forwards!r}", "choose one")
         for name in (*self.units.max_pools, *self.units.variables):
             raise DataError(name, "the features give no gates to max poolings and variables", "take them out")
+        for node in self.units.architecture.nodes:
+            if forwards == "relu" and isinstance(node.op, Nonlinear) and node.op.name != "relu":
+                raise ArchitectureError(
+                    node.id,
+                    f"the features go through relu, but it is {node.op.name}",
+                    "make it relu, or forward 'gate'",
+                )
         inputs = inputs_of(self.units, x)
         self.slopes: Layered = {}
 

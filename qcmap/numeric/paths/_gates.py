@@ -167,6 +167,8 @@ def _array(name: str, value: Any) -> NDArray[Any]:
     array = np.asarray(value)
     if array.dtype.kind not in "biufO" or array.ndim < 1:
         raise DataError(name, f"it is an array of real numbers, not {type(value).__name__}", "give [n, channels]")
+    if not len(array):
+        raise DataError(name, "it has no examples", "give one or more")
     return array
 
 

@@ -82,8 +82,10 @@ def nu(kernel: ArrayLike, labels: ArrayLike) -> float:
     """
     matrix = _symmetric("kernel", kernel)
     y = numbers("labels", labels)
-    if y.shape != matrix.shape[:1] or not np.isfinite(y).all():
+    if y.shape != matrix.shape[:1]:
         raise DataError("labels", f"there are {y.shape} for a kernel of {len(matrix)} examples", "give one an example")
+    if not np.isfinite(y).all():
+        raise DataError("labels", "they are not all finite", "give finite numbers")
     values, vectors = np.linalg.eigh(matrix)
     if not values[0] > len(matrix) * np.finfo(float).eps * max(values[-1], 0):
         raise NumericalError(

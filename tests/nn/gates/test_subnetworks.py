@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 import qcmap.nn as qnn
-from qcmap.errors import ArgumentError
+from qcmap.errors import ArgumentError, DataError
 
 
 def network():
@@ -88,3 +88,19 @@ def test_thresholds(threshold):
         qnn.subnetworks(split.gates, x, active_above=threshold)
     with pytest.raises(ArgumentError, match="sensitive_above"):
         qnn.subnetworks(split.gates, x, sensitive_above=threshold)
+
+
+@pytest.mark.parametrize("threshold", ["x", None, -1, float("nan"), float("inf")])
+def test_thresholds_are_numbers(threshold):
+    split = qnn.split_gates(nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), torch.zeros(2, 3))
+    with pytest.raises(ArgumentError, match=r"^active_above: a threshold"):
+        qnn.subnetworks(split.gates, torch.zeros(2, 3), active_above=threshold)
+
+
+def test_inputs_are_examples_of_the_model():
+    split = qnn.split_gates(nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), torch.zeros(2, 3))
+    for call in (split.path_kernel, lambda x: qnn.subnetworks(split.gates, x)):
+        with pytest.raises(DataError, match=r"^input: one example has the shape \[4\]; give \[batch, 3\]"):
+            call(torch.zeros(5, 4))
+        with pytest.raises(DataError, match="no examples"):
+            call(torch.zeros(0, 3))
