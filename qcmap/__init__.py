@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         tat,
     )
     from qcmap.numeric.paths._kernel import path_kernel
+    from qcmap.reporting import report
     from qcmap.symbolic import (
         MaximalSlope,
         SlopePolynomial,
@@ -71,6 +72,7 @@ _HOMES = {
         "tat",
     ),
     "paths": ("path_kernel",),
+    "reporting": ("report",),
     "symbolic": (
         "MaximalSlope",
         "SlopePolynomial",
@@ -110,6 +112,7 @@ __all__ = [
     "ntk",
     "ntk_gram",
     "path_kernel",
+    "report",
     "save",
     "selu_like",
     "slope_polynomial",

@@ -196,3 +196,8 @@ class Architecture:
 
     def __repr__(self) -> str:
         return f"<architecture {self.name}: {len(self.nodes)} nodes, {len(self.outputs)} outputs>"
+
+    def _repr_html_(self) -> str | None:
+        from qcmap.architecture._svg import notebook
+
+        return notebook(self)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from qcmap.architecture._architecture import Architecture
+    from qcmap.architecture._node import Node
 
 MARGIN = 0.15
 """Around the picture, in inches."""
@@ -134,12 +135,11 @@ class _Picture:
 
 def _prepared(arch: Architecture, values: dict[str, object], title: str) -> _Picture:
     """Measure the labels, lay out the graph and make room for title, legend and colour bar."""
-    members = Counter(labels.scope(node.id) for node in arch.nodes)
-    scopes = [scope if (scope := labels.scope(node.id)) and members[scope] > 1 else None for node in arch.nodes]
+    scopes = scopes_of(arch.nodes)
     while True:
         box, left = _box(arch, values, scopes), GROUP_LABEL if any(scopes) else 0.0
         layout = layered(arch.predecessors, width=box[0], height=box[1], left=left, groups=scopes)
-        groups, unframed = _frames(scopes, layout, box, left)
+        groups, unframed = frames(scopes, layout, box, left)
         if not unframed:
             break
         # Their nodes need their full names, so boxes of another width.
@@ -172,7 +172,13 @@ def _box(arch: Architecture, values: dict[str, object], scopes: list[str | None]
     return wide + PADDING[0], high + PADDING[1]
 
 
-def _frames(
+def scopes_of(nodes: Sequence[Node]) -> list[str | None]:
+    """For each node its scope, if another node shares it."""
+    members = Counter(labels.scope(node.id) for node in nodes)
+    return [scope if (scope := labels.scope(node.id)) and members[scope] > 1 else None for node in nodes]
+
+
+def frames(
     scopes: list[str | None], layout: Layout, box: Point, left: float
 ) -> tuple[dict[tuple[str, int], tuple[Point, Point]], set[str]]:
     """A frame (two corners) for each group in each column, and the groups whose frames would meet another box."""
@@ -182,7 +188,7 @@ def _frames(
         boxes[column].append((centre, scope))
         if scope is not None:
             members[scope, column].append(centre)
-    frames: dict[tuple[str, int], tuple[Point, Point]] = {}
+    found: dict[tuple[str, int], tuple[Point, Point]] = {}
     unframed: set[str] = set()
     for (scope, column), centres in members.items():
         xs, ys = zip(*centres, strict=True)
@@ -190,12 +196,12 @@ def _frames(
         high = (max(xs) + box[0] / 2 + 0.05, max(ys) + box[1] / 2 + 0.06)
         taken = [(x - box[0] / 2, y - box[1] / 2, x + box[0] / 2, y + box[1] / 2)
                  for (x, y), other in boxes[column] if other != scope]  # fmt: skip
-        taken += [(*a, *b) for (_, other), (a, b) in frames.items() if other == column]
+        taken += [(*a, *b) for (_, other), (a, b) in found.items() if other == column]
         if any(x < high[0] and u > low[0] and y < high[1] and v > low[1] for x, y, u, v in taken):
             unframed.add(scope)
         else:
-            frames[scope, column] = (low, high)
-    return frames, unframed
+            found[scope, column] = (low, high)
+    return found, unframed
 
 
 def _fit(picture: _Picture, ax: Axes) -> float:

@@ -94,6 +94,8 @@ def layered(
     height: float,
     left: float = 0.0,
     groups: Sequence[Hashable] | None = None,
+    single: float = SINGLE,
+    proportion: float = PROPORTION,
 ) -> Layout:
     """Lay out a graph whose boxes all have the same ``width`` and ``height``.
 
@@ -107,6 +109,10 @@ def layered(
         More room to the left of each box, in inches.
     groups
         For each node a label or None: columns break between groups where they can.
+    single
+        A graph up to this high is not wrapped, in inches.
+    proportion
+        Height over width that the wrapping aims at.
 
     Raises
     ------
@@ -119,7 +125,9 @@ def layered(
         for u in sources:
             last[u] = max(last[u], layers[v])
     box = width + left + 2 * CLEARANCE
-    breaks = _breaks(layers, last, groups or [None] * len(layers), box, height + 1.2 * GAP)
+    pitch = height + 1.2 * GAP
+    whole = groups or [None] * len(layers)
+    breaks = [] if (max(layers) + 1) * pitch <= single else _breaks(layers, last, whole, box, pitch, proportion)
     graph = Rows(predecessors, layers, last, breaks)
     graph.order()
     sides = (width / 2 + left + CLEARANCE, width / 2 + CLEARANCE)
@@ -147,11 +155,11 @@ def _spans(size: int, spans: list[tuple[int, int]]) -> list[int]:
     return counts
 
 
-def _breaks(layers: list[int], last: list[int], groups: Sequence[Hashable], box: float, pitch: float) -> list[int]:
-    """The layers after which a new column begins: balanced, few edges cut, groups whole, the page near `PROPORTION`."""
+def _breaks(
+    layers: list[int], last: list[int], groups: Sequence[Hashable], box: float, pitch: float, proportion: float
+) -> list[int]:
+    """The layers after which a new column begins: balanced, few edges cut, groups whole, the page near a proportion."""
     size = max(layers) + 1
-    if size * pitch <= SINGLE:
-        return []
     lanes = _spans(size, [(layer + 1, end) for layer, end in zip(layers, last, strict=True)])
     cut = _spans(size, list(zip(layers, last, strict=True)))
     ends: dict[Hashable, tuple[int, int]] = {}
@@ -169,7 +177,7 @@ def _breaks(layers: list[int], last: list[int], groups: Sequence[Hashable], box:
         bounds = _balanced(size, columns, cost)
         high = pitch * max(b - a for a, b in pairwise(bounds))
         wide = sum(max(widths[a + 1 : b + 1]) + GUTTER + LANE * cut[b] for a, b in pairwise(bounds))
-        ratio = high / wide / PROPORTION
+        ratio = high / wide / proportion
         detours = sum(max(cut[b] - 1, 0) for b in bounds[1:-1])
         best = min(best, (abs(math.log(ratio)) + DETOUR * math.log1p(detours), bounds[1:-1]))
         if ratio < 1:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from qcmap.errors import QCMapError
+from qcmap._named import named
+from qcmap.errors import ArgumentError, QCMapError
 
 if TYPE_CHECKING:
     from qcmap.architecture import Architecture
@@ -18,6 +20,7 @@ ACTIVATION = click.option("--activation", help="The activation, instead of the o
 CERTIFY = click.option(
     "--certify", "digits", type=click.IntRange(min=1), help="Prove the constants to this many digits (ball arithmetic)."
 )
+_CALLABLE = re.compile(r"[\w.]+:[A-Za-z_][\w.]*")
 SHAPED = click.option("--zeta", type=float, help="Shape with this global slope bound; unshaped if left out.")
 
 
@@ -54,7 +57,7 @@ def main() -> None:
 
     ARCH is a zoo call: mlp, resnet_v2, wide_resnet, densenet, unet, two_towers or multi_head, with arguments after a
     colon, such as resnet_v2:depth=50,residual_weight=0.2236 or mlp:depth=100,activation=softplus. Or it is an
-    architecture file, such as network.yaml or network.json.
+    architecture file, such as network.yaml or network.json, or package.module:callable, which makes an architecture.
 
     The exit code is 0 if all went well, 1 if something was refused or found wrong, with one line that says why, and 2
     for a command line that is not understood.
@@ -66,17 +69,41 @@ def main() -> None:
 
 
 def read_architecture(specification: str, activation: str | None) -> Architecture:
-    """The architecture of a file or a zoo call, all of its activations replaced if one is given."""
+    """The architecture of a file, a zoo call or a callable, all of its activations replaced if one is given."""
+    from qcmap.architecture import Architecture
+
+    network = read_network(specification, activation)
+    if not isinstance(network, Architecture):
+        raise ArgumentError(
+            specification, f"it is no architecture but a {type(network).__name__}",
+            "name one, or give a torch model to qcmap report or qcmap shape",
+        )  # fmt: skip
+    return network
+
+
+def read_network(specification: str, activation: str | None) -> Any:
+    """What ARCH stands for: an architecture, or whatever else its callable makes; see `read_architecture`."""
     from qcmap.architecture import Architecture, Node, Nonlinear, load, zoo
 
-    if not specification.lower().endswith((".yaml", ".yml", ".json")):
+    if specification.lower().endswith((".yaml", ".yml", ".json")):
+        network = load(specification)
+    elif _CALLABLE.fullmatch(specification) and specification.partition(":")[0] not in zoo.FAMILIES:
+        remedy = "name something importable from here that makes an architecture or a model without arguments"
+        network = named(specification, _is_network, remedy)
+    else:
         return zoo.call(specification, **({} if activation is None else {"activation": activation}))
-    arch = load(specification)
     if activation is None:
-        return arch
+        return network
+    if not isinstance(network, Architecture):
+        raise ArgumentError("--activation", "a model keeps its own activations", "leave it out")
     replaced = Nonlinear(activation)
-    nodes = (Node(n.id, replaced if isinstance(n.op, Nonlinear) else n.op, n.inputs) for n in arch.nodes)
-    return Architecture(arch.name, tuple(nodes), arch.outputs)
+    nodes = (Node(n.id, replaced if isinstance(n.op, Nonlinear) else n.op, n.inputs) for n in network.nodes)
+    return Architecture(network.name, tuple(nodes), network.outputs)
+
+
+def _is_network(found: object) -> bool:
+    """Whether it is one as it stands: models can be called too, but not to make one."""
+    return not callable(found) or (not isinstance(found, type) and hasattr(found, "forward"))
 
 
 def print_json(data: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -25,6 +26,12 @@ class _Shape(click.ParamType):
         return tuple(map(int, parts))
 
 
+def inputs_option(*, required: bool) -> Callable[[Any], Any]:
+    """The option that gives the sizes of a model's inputs."""
+    words = "Sizes of one example of a torch model without the batch, such as 3x224x224; once for each input."
+    return click.option("--input", "inputs", type=_Shape(), multiple=True, required=required, help=words)
+
+
 class _ResidualWeight(click.ParamType):
     """A number, or q."""
 
@@ -41,8 +48,7 @@ class _ResidualWeight(click.ParamType):
 
 @click.command()
 @click.argument("model", metavar="package.module:callable")
-@click.option("--input", "inputs", type=_Shape(), multiple=True, required=True,
-              help="Sizes of one example without the batch, such as 3x224x224; once for each input.")  # fmt: skip
+@inputs_option(required=True)
 @click.option("--method", type=click.Choice(["dks", "tat", "unit_q"]), default="dks", show_default=True)
 @click.option("--zeta", type=float, help="Global slope bound of dks, above 1; 1.5 by default.")
 @click.option("--tau", type=float, help="Largest curvature of tat, for smooth activations.")

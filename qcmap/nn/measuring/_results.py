@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qcmap._html import table as html_table
 from qcmap.errors import ArgumentError
 from qcmap.nn.measuring._statistics import Departures
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 Array = NDArray[np.float64]
+_HEADINGS = ("node", "op", "q", "predicted", "sampling error", "c deviation", "score", "")
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,24 +150,35 @@ class Measurement:
             "unmeasured": list(self.unmeasured),
         }
 
+    @property
+    def _title(self) -> str:
+        return f"{self.samples} samples, {self.pairs} pairs; q and c scatter as in {self.networks} random networks"
+
+    def _cells(self) -> list[tuple[str, ...]]:
+        """The rows of the table."""
+        wrong = {row.node for row in self.disagreeing}
+        return [
+            (
+                row.node, row.op, f"{row.q_mean:.4g}", f"{row.q_predicted:.4g}",
+                "" if row.errors is None else f"{row.errors.q * row.q_predicted:.2g}", f"{row.c_deviation:.2g}",
+                "" if row.score is None else f"{row.score:.2g}", "disagrees" if row.node in wrong else "",
+            )
+            for row in self.rows
+        ]  # fmt: skip
+
     def table(self) -> Table:
         """The rows as a rich table."""
         from rich.table import Table
 
-        title = f"{self.samples} samples, {self.pairs} pairs; q and c scatter as in {self.networks} random networks"
-        table = Table(title=title)
-        for heading in ("node", "op"):
-            table.add_column(heading)
-        for heading in ("q", "predicted", "sampling error", "c deviation", "score", ""):
-            table.add_column(heading, justify="right")
-        wrong = {row.node for row in self.disagreeing}
-        for row in self.rows:
-            table.add_row(
-                row.node, row.op, f"{row.q_mean:.4g}", f"{row.q_predicted:.4g}",
-                "" if row.errors is None else f"{row.errors.q * row.q_predicted:.2g}", f"{row.c_deviation:.2g}",
-                "" if row.score is None else f"{row.score:.2g}", "disagrees" if row.node in wrong else "",
-            )  # fmt: skip
+        table = Table(title=self._title)
+        for heading in _HEADINGS:
+            table.add_column(heading, justify="left" if heading in ("node", "op") else "right")
+        for row in self._cells():
+            table.add_row(*row)
         return table
+
+    def _repr_html_(self) -> str:
+        return html_table(_HEADINGS, self._cells(), caption=self._title)
 
     def __repr__(self) -> str:
         off_q = max(abs(row.q_mean - row.q_predicted) for row in self.rows)

@@ -126,8 +126,9 @@ def _largest(function: Callable[[Array], Array], count: int = 512) -> tuple[floa
     return best, at
 
 
-def derivative_order(order: int, most: int) -> int:
-    """The order of a derivative, from 1 to ``most``; raises `ArgumentError` for another."""
-    if isinstance(order, bool) or order not in range(1, most + 1):
-        raise ArgumentError("order", f"it must be an integer from 1 to {most}, not {order!r}", "give such an integer")
+def derivative_order(order: int, most: int, least: int = 1) -> int:
+    """The order of a derivative, from ``least`` to ``most``; raises `ArgumentError` for another."""
+    if isinstance(order, bool) or order not in range(least, most + 1):
+        what = f"it must be an integer from {least} to {most}, not {order!r}"
+        raise ArgumentError("order", what, "give such an integer")
     return int(order)

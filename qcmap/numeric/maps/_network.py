@@ -99,6 +99,20 @@ class NetworkMaps(CMap):
         """The q value at every node, for input q > 0 of any shape; keyed by node id."""
         return {node: state.q1 for node, state in self._states(1.0, q, q, order=-1).items()}
 
+    def propagate_jet(
+        self, c: ArrayLike, q1: ArrayLike | None = None, q2: ArrayLike | None = None, order: int = 1
+    ) -> dict[str, tuple[Array, ...]]:
+        """c at every node and its derivatives in the c value of all inputs together, up to an order of 0, 1 or 2.
+
+        Keyed by node id: arrays of the broadcast shape, the k-th one the k-th derivative. Arguments and errors are
+        those of `propagate` and, from order 1 on, of `dc`.
+        """
+        order = derivative_order(order, 2, least=0)
+        values = _arrays(c, q1, q2)
+        shape = np.broadcast_shapes(*(value.shape for value in values if value is not None))
+        states = Walk(self.architecture, self._maps, order=order)(*values)
+        return {node: tuple(np.broadcast_to(x, shape) for x in state.jet) for node, state in states.items()}
+
     def propagate_from(
         self,
         inputs: Mapping[str, PairValues],

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from qcmap._html import table
 from qcmap.architecture import Architecture, Nonlinear, Violation, check
 from qcmap.errors import ActivationError, ArgumentError
 from qcmap.numeric.maps._transform import Transform, conditions, curvature
@@ -196,6 +197,20 @@ class Shaping:
             **({"nodes": {node: found.to_dict() for node, found in self.by_node.items()}} if self.by_node else {}),
             "warnings": [f"{warning.node}: {warning.message}" for warning in self.warnings],
         }
+
+    def _repr_html_(self) -> str:
+        solved = {**self.solutions, **self.by_node}
+        rows = [
+            [
+                name,
+                *found.transform.constants.values(),
+                ", ".join(found.targets),
+                max(map(abs, found.residuals.values())),
+            ]
+            for name, found in solved.items()
+        ]
+        constants = [name.replace("_", " ") for name in Transform.__dataclass_fields__ if name != "activation"]
+        return table(["", *constants, "conditions met", "largest residual"], rows, caption=repr(self)[1:-1])
 
     def __repr__(self) -> str:
         given = {"zeta": self.zeta, "psi": self.psi, "tau": self.tau, "eta": self.eta}

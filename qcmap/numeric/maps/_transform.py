@@ -61,6 +61,12 @@ class Transform:
         slope = self.activation.first(argument) if order == 1 else self.activation.derivative(argument, order)
         return self.output_scale * self.input_scale**order * slope
 
+    def _repr_latex_(self) -> str:
+        scale, shift, offset, factor = (f"{value:.6g}" for value in self.constants.values())
+        signed = [text if text.startswith("-") else f"+{text}" for text in (shift, offset)]
+        name = self.activation.name.replace("_", r"\_")
+        return rf"$\hat\phi(u) = {factor}\left(\mathrm{{{name}}}({scale}\,u {signed[0]}) {signed[1]}\right)$"
+
     def to_dict(self) -> dict[str, Any]:
         """The activation's name and parameters and the four constants."""
         return {"activation": self.activation.name, **dict(self.activation.parameters), **self.constants}

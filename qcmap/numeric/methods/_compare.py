@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from qcmap._html import table
 from qcmap.architecture import Affine, Architecture, Input, Nonlinear, refuse_without_maps
 from qcmap.errors import ArgumentError, NumericalError, QCMapError
 from qcmap.numeric.maps._arguments import correlation
@@ -144,6 +145,16 @@ class Comparison:
             extra = "" if row is None else row.reason or row.note
             lines.append(f"{text}  {extra}".rstrip())
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        rows = [
+            [
+                row.method, *(_cell(getattr(row, name)) if row.possible else "" for name, _ in _COLUMNS),
+                row.reason or row.note,
+            ]
+            for row in self.rows.values()
+        ]  # fmt: skip
+        return table(["method", *(title for _, title in _COLUMNS), ""], rows, caption=self.architecture.name)
 
     def __repr__(self) -> str:
         return f"<comparison of {', '.join(self.rows)} on {self.architecture.name}>"
