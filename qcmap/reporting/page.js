@@ -250,11 +250,11 @@
 
     function at(position, stop) {
       const k = Math.min(Math.floor(position), shaped.length - 1), t = position - k;
-      const low = shaped[k], high = shaped[Math.min(k + 1, shaped.length - 1)];
+      const low = shaped[k], high = t === 0 ? low : shaped[k + 1];  // the next one may have no solution
       const zeta = t === 0 ? low.zeta : 1 + Math.exp(mix(Math.log(low.zeta - 1), Math.log(high.zeta - 1), t));
-      const missing = [low, ...(t === 0 ? [] : [high])].find((one) => one.reason);
+      const missing = [low, high].find((one) => one.reason);
       if (missing) return { zeta, exact: t === 0, reason: `zeta = ${written(missing.zeta)}: ${missing.reason}` };
-      const curve = t === 0 ? low.C[stop] : low.C[stop].map((v, i) => mix(v, high.C[stop][i], t));
+      const curve = low.C[stop].map((v, i) => mix(v, high.C[stop][i], t));
       return { zeta, exact: t === 0, psi: mix(low.psi, high.psi, t), slope: mix(low.slope[stop], high.slope[stop], t), curve };
     }
     function draw() {

@@ -58,8 +58,7 @@ def record(model: nn.Module, example_input: Any, leaves: tuple[type[nn.Module], 
     Raises
     ------
     TraceError
-        For a model that is one layer or cannot be copied or run on tensors without data, a forward whose course depends
-        on values, or a call that is not visible.
+        For a single layer, a model that cannot be copied or run without data, branches on values, or hidden calls.
     """
     root = copied(model)
     if is_leaf(root, leaves):
