@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from qcmap.architecture._ops import Channels, Named, Weight
+    from qcmap.architecture._rules import Violation
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,13 @@ class Architecture:
         not fit, or a sum of maps of different extent.
         """
         return self.fold(LOCATIONS)
+
+    @cached_property
+    def violations(self) -> tuple[Violation, ...]:
+        """The rules that it breaks, as `check` lists them; raises as that does."""
+        from qcmap.architecture._rules import broken_rules
+
+        return tuple(broken_rules(self))
 
     def __getitem__(self, node: str) -> Node:
         """The node with this id; raises `ArchitectureError` with the nearest ids if there is none."""

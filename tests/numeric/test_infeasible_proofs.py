@@ -105,6 +105,18 @@ class TestTheorems:
             assert proof.cells == 0
         assert [float(low) for low, _ in proof.enclosure] == pytest.approx([1 - 0.3 / 2**0.5, 1 + 0.3 / 2**0.5])
 
+    @pytest.mark.parametrize("psi", [2.0, 2.51])
+    def test_squares_have_slopes_up_to_two(self, psi):
+        """Reached without a shift: u^2 has the second coefficient alone."""
+        with pytest.raises(Infeasible) as error:
+            solve(qc.activation("square"), psi)
+        proof = error.value.certify()
+        assert error.value.condition == proof.condition == ("C'(1)" if psi > 2 else "Q'(1)")
+        assert proof.proved
+        assert "all real constants" in proof.statement
+        _, dc1, *_ = oracles.eliminated(FORMULAS["square"], MP.mpf(0.7), MP.zero)
+        assert dc1 == pytest.approx(2, abs=1e-25)
+
     @pytest.mark.parametrize("name", ["hardtanh", "relu6", "selu", "hardswish"])
     def test_corners(self, name):
         proof = proof_of(solve_curvature, qc.activation(name), 0.3)

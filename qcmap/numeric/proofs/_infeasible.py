@@ -97,6 +97,9 @@ def _slope_theorem(act: Activation, psi: arb) -> InfeasibilityProof | None:
         if act.two_slopes is not None and act.two_slopes[0] == act.two_slopes[1]:
             return _theorem(act, "C'(1)", psi, given, ((one, one),), "a linear function has C(c) = c")
         if act.name == "square":
+            if psi > 2:
+                why = "a quadratic function has C'(1) = 1 + a_2^2 with a_1^2 + a_2^2 = 1"
+                return _theorem(act, "C'(1)", psi, given, ((one, arb(2)),), why)
             both = ("Q(1) = 1", "C(0) = 0", "C'(1) = psi")
             why = "a quadratic function has Q'(1) = C'(1) = psi"
             return _theorem(act, "Q'(1)", one, both, ((psi, psi),), why)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from numbers import Real
 from typing import Literal, TypeAlias
 
 from qcmap.activations import Activation
 from qcmap.architecture import Architecture, Nonlinear
-from qcmap.errors import ArchitectureError, ArgumentError
+from qcmap.errors import ArchitectureError, ArgumentError, Infeasible
 from qcmap.numeric.maps._shaping import Shaping, Solution
 from qcmap.numeric.maps._transform import Transform
 from qcmap.numeric.shaping._checked import accepted, activations_of, checked_activation
@@ -92,9 +93,10 @@ def _searched(act: Activation, psi: float, q_slope: float) -> Solution:
             return Solution(transform, targets, others, str(box))
     if act.homogeneity is not None:
         # Two conditions are left for what is one family but for its scale: Q'(1) may hold by itself.
-        other = dropped(act, psi)
-        if abs(other.q_slope - q_slope) <= 1e-12:
-            return replace(other, targets={**other.targets, "Q'(1)": q_slope})
+        with suppress(Infeasible):
+            other = dropped(act, psi)
+            if abs(other.q_slope - q_slope) <= 1e-12:
+                return replace(other, targets={**other.targets, "Q'(1)": q_slope})
     raise infeasible(act, psi, DKS, q_slope)
 
 

@@ -77,8 +77,8 @@ def test_batch_norms_in_evaluation_mode_are_passed_through():
 
 
 def test_gates_below_zero_are_refused():
-    x = torch.randn(5, 3)
-    split = qnn.split_gates(nn.Sequential(nn.Linear(3, 4), nn.LeakyReLU(-0.5), nn.Linear(4, 2)), x)
+    x = torch.stack([torch.ones(3), -torch.ones(3)])  # without biases each unit is below zero for one of them
+    split = qnn.split_gates(nn.Sequential(nn.Linear(3, 4, bias=False), nn.LeakyReLU(-0.5), nn.Linear(4, 2)), x)
     with pytest.raises(DataError, match="gates are from 0"):
         split.path_kernel(x)
 

@@ -42,8 +42,9 @@ def trained(model, inputs, make):
 
 
 def kfac(damping, fisher="sampled", max_norm=0.5):
+    """Steps of 0.05 without a bound leave the minimum, and what runs away multiplies rounding."""
     options = {"damping": damping, "least_damping": damping, "fisher": fisher, "inverse_every": 3, "max_norm": max_norm}
-    return lambda model: KFAC(model, 0.05, loss="squared_error", seed=2, **options)
+    return lambda model: KFAC(model, 0.02, loss="squared_error", seed=2, **options)
 
 
 @pytest.mark.parametrize("max_norm", [0.05, math.inf])
