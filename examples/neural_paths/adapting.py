@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from examples.data import load
 from examples.experiment import Cells, Experiment, Finding, Result, above, mean_and_error, shown
-from examples.neural_paths.data import BASES, Part, balanced, tensors, two_classes
+from examples.neural_paths.data import Part, balanced, tensors, two_classes
 from examples.neural_paths.training import Training, at_epochs, trained
 from models.gated import DeepGatedNetwork
 from models.gated_layers import fully_connected
@@ -56,7 +57,7 @@ class Settings:
 
     def parts(self, seed: int) -> dict[str, Part]:
         """The examples of a seed."""
-        return two_classes(tensors(BASES[self.base](self.data, seed, self.train, self.validation), flat=True))
+        return two_classes(tensors(load(self.base, self.data, self.train, self.validation, seed=seed), flat=True))
 
 
 def aligning(x: Tensor, y: Tensor) -> Measure:

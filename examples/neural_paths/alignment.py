@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from examples.data import load
 from examples.experiment import Cells, Experiment, Finding, Result, mean_and_error, shown
-from examples.neural_paths.data import BASES, balanced, tensors, two_classes
+from examples.neural_paths.data import balanced, tensors, two_classes
 from examples.neural_paths.training import Training, at_epochs, trained
 from models.gated import DeepGatedNetwork
 from models.gated_layers import fully_connected
@@ -37,7 +38,7 @@ class Settings:
 def one_seed(settings: Settings, seed: int) -> dict[str, Any]:
     """The measures of the gate recorder by epoch."""
     parts = two_classes(
-        tensors(BASES[settings.base](settings.data, seed, settings.train, settings.validation), flat=True)
+        tensors(load(settings.base, settings.data, settings.train, settings.validation, seed=seed), flat=True)
     )
     x, y = balanced(parts["train"], settings.each)
     layout = fully_connected([settings.width] * (settings.depth - 1), 1)
@@ -103,7 +104,7 @@ class KernelSettings:
 
 def kernels_of_seed(settings: KernelSettings, seed: int) -> dict[str, Any]:
     """Traces and Frobenius norms of K_v and K_f by epoch."""
-    parts = tensors(BASES[settings.base](settings.data, seed, settings.train, settings.validation), flat=True)
+    parts = tensors(load(settings.base, settings.data, settings.train, settings.validation, seed=seed), flat=True)
     x, _ = balanced(parts["train"], settings.each)
     layout = fully_connected([settings.width] * (settings.depth - 1), 10)
 

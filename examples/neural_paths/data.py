@@ -1,57 +1,16 @@
-"""The data of the experiments: digits, MNIST or CIFAR-10, whole, two classes of it, with random labels or pixels."""
+"""The data of the experiments as tensors: whole, two classes of them, with random labels or pixels."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from qcmap.errors import ArgumentError
+from examples.data import Base
 from qcmap.nn.train import Splits
-from qcmap.nn.train.data import Images, read_cifar10, read_digits, read_mnist
 
 Part = tuple[Tensor, Tensor]
-Base = Mapping[str, Images]
-SPLITS = ("train", "validation", "test")
-
-
-def digits(folder: str | None, seed: int, train: int, validation: int) -> Base:
-    """The 1,797 digits of scikit-learn, split at random by the seed; the rest of them is the test set."""
-    images = read_digits()
-    order = np.random.default_rng(seed).permutation(len(images))
-    parts = np.split(order, [train, train + validation])
-    return {split: images[part] for split, part in zip(SPLITS, parts, strict=True)}
-
-
-def from_files(
-    read: Callable[[Path], tuple[Images, Images]], name: str = ""
-) -> Callable[[str | None, int, int, int], Base]:
-    """Data of a folder: the first training images to train on, the last to validate; the same for all seeds.
-
-    ``read`` gets the folder of this name in it, or the folder itself.
-    """
-
-    def base(folder: str | None, seed: int, train: int, validation: int) -> Base:
-        if folder is None:
-            raise ArgumentError("data", "paper size reads MNIST and CIFAR-10 from a folder", "name it with --data")
-        images, test = read(Path(folder) / name)
-        if train + validation > len(images):
-            rule = f"{train} + {validation} examples are more than its {len(images)} to train on"
-            raise ArgumentError("data", rule, "take fewer")
-        return {"train": images[:train], "validation": images[-validation:], "test": test}
-
-    return base
-
-
-BASES: Mapping[str, Callable[[str | None, int, int, int], Base]] = {
-    "digits": digits,
-    "mnist": from_files(read_mnist, "mnist"),
-    "cifar": from_files(read_cifar10),
-}
-"""From a folder, a seed, and the numbers of training and validation examples."""
 
 
 def tensors(base: Base, *, flat: bool) -> dict[str, Part]:

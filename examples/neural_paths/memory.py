@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from examples.data import load
 from examples.experiment import Cells, Experiment, Finding, Result, above, mean_and_error, shown
-from examples.neural_paths.data import BASES, Part, random_labels, random_pixels, tensors
+from examples.neural_paths.data import Part, random_labels, random_pixels, tensors
 from examples.neural_paths.stages import shown_accuracy
 from examples.neural_paths.training import Training, trained
 from models.gated import DeepGatedNetwork
@@ -41,7 +42,7 @@ class Settings:
 
 def one_seed(settings: Settings, seed: int) -> dict[str, Any]:
     """Both networks on the three tasks."""
-    base = tensors(BASES[settings.base](settings.data, seed, settings.train, settings.validation), flat=True)
+    base = tensors(load(settings.base, settings.data, settings.train, settings.validation, seed=seed), flat=True)
     found: dict[str, Any] = {}
     for task, change in TASKS.items():
         parts = change(base, seed)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from examples.data import load
 from examples.experiment import Cells, Experiment, Finding, Result, mean_and_error, mean_and_interval, shown_interval
-from examples.neural_paths.data import BASES, Part, tensors
+from examples.neural_paths.data import Part, tensors
 from examples.neural_paths.training import Training, trained
 from models.gated import DeepGatedNetwork
 from models.gated_layers import Layout, fully_connected, gconv, vconv
@@ -48,7 +49,7 @@ class Settings:
 
     def parts(self, seed: int, folder: str | None = None) -> dict[str, Part]:
         """The examples of a seed, from another folder if it is given."""
-        base = BASES[self.base](folder or self.data, seed, self.train, self.validation)
+        base = load(self.base, folder or self.data, self.train, self.validation, seed=seed)
         return tensors(base, flat=self.network == "fc")
 
 

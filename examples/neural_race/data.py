@@ -11,83 +11,23 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from qcmap.errors import ArgumentError, DataError
-from qcmap.nn.train.data import (
-    CIFAR10_FILES,
-    MNIST_FILES,
-    Files,
-    Images,
-    read_cifar10,
-    read_mnist,
-    split_digits,
-)
+from examples.data import Base, load
+from qcmap.errors import ArgumentError
 
 Array: TypeAlias = NDArray[np.float32]
 Labels: TypeAlias = NDArray[np.int64]
 
-SPLITS = ("train", "validation", "test")
 
+def images(name: str, folder: str | Path | None = None, examples: int = 10_000) -> Base:
+    """The 1,797 digits, 60% of them to train, 20% each to validate and test; or data of files.
 
-@dataclass(frozen=True)
-class Base:
-    """Images [examples, height, width, colours] with values in [0, 1], and labels, by split."""
-
-    images: Mapping[str, Array]
-    labels: Mapping[str, Labels]
-
-
-def digits() -> Base:
-    """The 1,797 digits of scikit-learn, 8 x 8: in a fixed random order, 60% to train, 20% each to validate and test."""
-    return _base(dict(zip(SPLITS, split_digits(), strict=True)))
-
-
-OFFICIAL: Mapping[str, Files] = {"mnist": MNIST_FILES, "cifar": CIFAR10_FILES}
-"""Files by the name of the data set."""
-FOLDERS = {"mnist": "mnist", "cifar": "cifar-10-batches-bin"}
-"""Where they are, in the folder that ``--data`` names."""
-
-
-def check_files(base: str, folder: Path) -> None:
-    """Raise `DataError` unless the official files are there, saying which to put where; ``"digits"`` needs none."""
-    if base in OFFICIAL:
-        OFFICIAL[base].check(folder / FOLDERS[base])
-
-
-def mnist(folder: Path, examples: int = 10_000) -> Base:
-    """MNIST, or other data in its format, from the four files, gzipped or not, in ``folder/mnist``.
-
-    Raises
-    ------
-    DataError
-        If a file is missing (the message says which to put where) or is no MNIST file.
+    Of files, the first ``examples`` are to train, the last, a fifth as many, to validate, and as many as to train to
+    test; they need not be the official ones.
     """
-    return _official(*read_mnist(folder / FOLDERS["mnist"], official=False), examples)
-
-
-def cifar(folder: Path, examples: int = 10_000) -> Base:
-    """CIFAR-10, or other data in its format, from the binary version in ``folder/cifar-10-batches-bin``.
-
-    Raises
-    ------
-    DataError
-        If a file is missing (the message says which to put where) or is no CIFAR-10 file.
-    """
-    return _official(*read_cifar10(folder, official=False), examples)
-
-
-def _official(train: Images, test: Images, examples: int) -> Base:
-    """The first examples to train, the last training examples, a fifth as many, to validate, the first to test."""
+    if name == "digits":
+        return load(name, None, 1078, 360)
     held = max(1, examples // 5)
-    if len(train) < examples + held:
-        raise DataError("data", f"{len(train)} training examples are too few", f"have {examples + held} at least")
-    return _base({"train": train[:examples], "validation": train[-held:], "test": test[: held * 5]})
-
-
-def _base(parts: Mapping[str, Images]) -> Base:
-    return Base(
-        {split: images.scaled() for split, images in parts.items()},
-        {split: images.labels for split, images in parts.items()},
-    )
+    return load(name, folder, examples, held, test=5 * held, official=False)
 
 
 @dataclass(frozen=True)
@@ -133,10 +73,10 @@ def transformed(
     """
     if inputs not in INPUTS or labels not in LABELS:
         raise ArgumentError("inputs, labels", f"there is no {inputs}, {labels}", f"choose from {INPUTS} and {LABELS}")
-    random = np.random.default_rng(seed)
-    pixels = base.images["train"][0].size // base.images["train"].shape[3]
+    random, scaled = np.random.default_rng(seed), {split: part.scaled() for split, part in base.items()}
+    pixels = scaled["train"][0].size // scaled["train"].shape[3]
     orders = [random.permutation(pixels) for _ in range(domains)]
-    classes = int(base.labels["train"].max()) + 1
+    classes = int(base["train"].labels.max()) + 1
     if labels == "random":
         table = np.stack([random.permutation(classes) for _ in range(domains)])
     else:
@@ -154,11 +94,11 @@ def transformed(
         changed = moved(images, i)
         return (changed if encode is None else encode(changed)).reshape(len(images), -1)
 
-    found = {split: np.stack([features(images, i) for i in range(domains)]) for split, images in base.images.items()}
+    found = {split: np.stack([features(x, i) for i in range(domains)]) for split, x in scaled.items()}
     mean = found["train"].mean(axis=1, keepdims=True)
     return Domains(
         {split: (x - mean).astype(np.float32) for split, x in found.items()},
-        {split: table[:, y].T.astype(np.int64) for split, y in base.labels.items()},
+        {split: table[:, part.labels].T.astype(np.int64) for split, part in base.items()},
     )
 
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 import qcmap as qc
 import qcmap.nn as qnn
-from examples.neural_race.data import Array, Base
+from examples.data import Base
+from examples.neural_race.data import Array
 from models.mlp import MLP
 
 
@@ -20,7 +21,7 @@ def frozen_features(base: Base, *, width: int = 512, depth: int = 4, epochs: int
     The network learns from upright images, and is frozen then. (The paper takes the first two groups of a ResNet-18
     that was trained on all of CIFAR-10.)
     """
-    images, labels = base.images["train"], base.labels["train"]
+    images, labels = base["train"].scaled(), base["train"].labels
     channels, classes = images[0].size, int(labels.max()) + 1
     shaping = qc.dks(qc.zoo.mlp(depth, activation="softplus"), 1.5)
     model = MLP(channels, width, depth, classes, "softplus", shaping)

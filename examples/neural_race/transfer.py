@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from examples.data import check_files
 from examples.experiment import Cells, Experiment, Finding, Result, listed, mean_and_error
 from examples.neural_race.banks import Bank, cross_entropy, error_rate, mean_over, neighbours
-from examples.neural_race.data import Base, Domains, check_files, cifar, digits, mnist, transformed
+from examples.neural_race.data import Domains, images, transformed
 from examples.neural_race.race import curves
-from qcmap.errors import ArgumentError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -113,22 +112,18 @@ def cell(panel: Panel, data: str, checks: int) -> dict[str, list[float]]:
 
 @cache
 def _domains(base: str, inputs: str, labels: str, domains: int, examples: int, data: str) -> Domains:
-    if base == "digits":
-        return transformed(digits(), inputs, labels, domains)
-    if base == "mnist":
-        return transformed(mnist(Path(data), examples), inputs, labels, domains)
+    found = images(base, data, examples)
+    if base != "cifar":
+        return transformed(found, inputs, labels, domains)
     from examples.neural_race.frozen import frozen_features
 
-    images: Base = cifar(Path(data), examples)
-    return transformed(images, inputs, labels, domains, encode=frozen_features(images))
+    return transformed(found, inputs, labels, domains, encode=frozen_features(found))
 
 
 def run(settings: Settings, cells: Cells) -> Result:
     """All cells of a figure, a finding for each panel; whether the data are there is looked up before the first."""
     for base in {panel.base for panel in settings.panels} - {"digits"}:
-        if not settings.data:
-            raise ArgumentError("data", f"{base} is read from a local folder", "name it with --data")
-        check_files(base, Path(settings.data))
+        check_files(base, settings.data)
     table: dict[str, Rows] = {}
     for panel in settings.panels:
         if settings.gains:

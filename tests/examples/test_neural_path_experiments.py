@@ -1,7 +1,6 @@
 """The experiments on neural paths at tiny size, and the parts they are made of."""
 
 import json
-import struct
 from itertools import pairwise
 
 import numpy as np
@@ -11,14 +10,15 @@ from click.testing import CliRunner
 from scipy.stats import ttest_1samp
 
 import qcmap.nn as qnn
+from examples.data import SPLITS, load
 from examples.experiment import Cells, mean_and_interval
 from examples.neural_paths import adapting, data, descent, memorise, soft, stages, table2, training
 from examples.neural_paths.__main__ import main
 from examples.neural_paths.table import EXPERIMENTS
 from models.gated import DeepGatedNetwork, MemorisationNetwork
 from models.gated_layers import fully_connected
-from qcmap.errors import ArgumentError, NumericalError
-from qcmap.nn.train.data import Images, _cifar10, _mnist
+from qcmap.errors import NumericalError
+from qcmap.nn.train.data import Images
 from tests.examples.calls import refused
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -141,10 +141,10 @@ def test_verdicts_within_error_count_the_seeds(seeds, holds):
 
 
 def test_parts_of_the_data():
-    parts = data.tensors(data.digits(None, 3, 600, 300), flat=True)
-    assert [len(parts[split][1]) for split in data.SPLITS] == [600, 300, 897]
+    parts = data.tensors(load("digits", None, 600, 300, seed=3), flat=True)
+    assert [len(parts[split][1]) for split in SPLITS] == [600, 300, 897]
     assert parts["train"][0].mean(dim=0).abs().max() < 1e-6
-    other = data.tensors(data.digits(None, 4, 600, 300), flat=False)
+    other = data.tensors(load("digits", None, 600, 300, seed=4), flat=False)
     assert other["test"][0].shape == (897, 1, 8, 8)
     binary = data.two_classes(parts)
     rows = (parts["test"][1] == 4) | (parts["test"][1] == 7)
@@ -160,42 +160,6 @@ def test_parts_of_the_data():
     assert not torch.equal(pixels["test"][0], parts["test"][0])
 
 
-def test_data_of_a_folder(tmp_path):
-    images = Images(np.arange(40 * 4).reshape(40, 2, 2, 1).astype(np.uint8), np.arange(40) % 10)
-    base = data.from_files(lambda folder: (images, images[:5]), "mnist")
-    parts = base(str(tmp_path), 0, 30, 10)
-    assert [parts[split].labels.tolist() for split in data.SPLITS] == [
-        images.labels[:30].tolist(), images.labels[30:].tolist(), images.labels[:5].tolist(),
-    ]  # fmt: skip
-    with pytest.raises(ArgumentError, match="--data"):
-        base(None, 0, 30, 10)
-    with pytest.raises(ArgumentError, match="more than its 40"):
-        base(str(tmp_path), 0, 35, 10)
-
-
-def test_bases_read_the_official_formats(tmp_path, monkeypatch):
-    """Five images in each file, with sizes that count as official."""
-    random = np.random.default_rng(0)
-    (tmp_path / "mnist").mkdir()
-    (tmp_path / "cifar-10-batches-bin").mkdir()
-    for kind in ("train", "t10k"):
-        images, labels = random.integers(0, 256, (5, 28, 28)), np.arange(5)
-        for name, array in ((f"{kind}-images-idx3-ubyte", images), (f"{kind}-labels-idx1-ubyte", labels)):
-            header = struct.pack(f">BBBB{array.ndim}i", 0, 0, 8, array.ndim, *array.shape)
-            (tmp_path / "mnist" / name).write_bytes(header + array.astype(np.uint8).tobytes())
-            monkeypatch.setitem(_mnist._UNPACKED, name, len(header) + array.size)
-    rows = random.integers(0, 256, (6, 5, 3073)).astype(np.uint8)
-    rows[..., 0] %= 10
-    for name, batch in zip([*(f"data_batch_{k}" for k in range(1, 6)), "test_batch"], rows, strict=True):
-        (tmp_path / "cifar-10-batches-bin" / f"{name}.bin").write_bytes(batch.tobytes())
-    monkeypatch.setattr(_cifar10, "_BATCH", 5 * 3073)
-    mnist, cifar = (data.BASES[name](str(tmp_path), 0, 3, 2) for name in ("mnist", "cifar"))
-    assert [mnist[split].labels.tolist() for split in data.SPLITS] == [[0, 1, 2], [3, 4], [0, 1, 2, 3, 4]]
-    assert cifar["train"].labels.tolist() == rows[0, :3, 0].tolist()
-    assert cifar["validation"].labels.tolist() == rows[4, 3:, 0].tolist()
-    assert cifar["test"].labels.tolist() == rows[5, :, 0].tolist()
-
-
 def test_paper_sizes_run_on_files(monkeypatch):
     """The rows of paper size on data of MNIST's and CIFAR's shape, a few examples and one epoch."""
     random = np.random.default_rng(0)
@@ -203,12 +167,11 @@ def test_paper_sizes_run_on_files(monkeypatch):
     def images(shape, count):
         return Images(random.integers(0, 256, (count, *shape)).astype(np.uint8), np.arange(count) % 10)
 
-    def fake(shape):
-        return lambda folder, seed, train, validation: dict(
-            zip(data.SPLITS, (images(shape, n) for n in (40, 20, 20)), strict=True)
-        )
+    def fake(name, *_, **__):
+        shape = {"mnist": (28, 28, 1), "cifar": (32, 32, 3)}[name]
+        return dict(zip(SPLITS, (images(shape, n) for n in (40, 20, 20)), strict=True))
 
-    monkeypatch.setattr(table2, "BASES", {"mnist": fake((28, 28, 1)), "cifar": fake((32, 32, 3))})
+    monkeypatch.setattr(table2, "load", fake)
     for name in ("table2", "table2-gconv"):
         paper = EXPERIMENTS[name].sizes["paper"]
         parts = paper.parts(0)
@@ -219,7 +182,7 @@ def test_paper_sizes_run_on_files(monkeypatch):
 
 
 def test_the_epoch_and_the_rate_are_chosen_on_validation_examples():
-    parts = data.tensors(data.digits(None, 0, 200, 100), flat=True)
+    parts = data.tensors(load("digits", None, 200, 100), flat=True)
     chosen = training.Training("sgd", (1e-6, 0.1), epochs=4)
 
     def make():
@@ -235,7 +198,7 @@ def test_the_epoch_and_the_rate_are_chosen_on_validation_examples():
 
 
 def test_right_signs():
-    parts = data.two_classes(data.tensors(data.digits(None, 0, 200, 100), flat=True))
+    parts = data.two_classes(data.tensors(load("digits", None, 200, 100), flat=True))
     settings = training.Training("adam", (1e-2,), epochs=10, loss="squared_error")
     found = training.trained(
         lambda: DeepGatedNetwork(fully_connected([8], 1), (64,), "relu", seed=0), parts, settings, 0

@@ -1,8 +1,6 @@
 """The experiments of the Neural Race Reduction at tiny size, and the parts they are made of."""
 
-import gzip
 import json
-import struct
 from dataclasses import replace
 from functools import partial
 
@@ -13,6 +11,7 @@ from click.testing import CliRunner
 
 import qcmap as qc
 from examples.command import command
+from examples.data import SPLITS
 from examples.experiment import Cells
 from examples.neural_race import banks, data, frozen, transfer, xor
 from examples.neural_race.__main__ import main
@@ -20,6 +19,7 @@ from examples.neural_race.hierarchy import HIERARCHY, across, scale
 from examples.neural_race.table import EXPERIMENTS
 from qcmap.errors import ArgumentError, DataError, NumericalError
 from tests.examples.calls import refused
+from tests.image_files import write_cifar10, write_mnist
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -149,86 +149,31 @@ def test_verdicts_can_fail():
 
 
 def test_domains_are_transformed_images():
-    base = data.digits()
-    assert [len(base.labels[split]) for split in data.SPLITS] == [1078, 360, 359]
+    base = data.images("digits")
+    assert [len(base[split].labels) for split in SPLITS] == [1078, 360, 359]
     permuted = data.transformed(base, "permuted", "lexicographic", 10)
     assert (permuted.count, permuted.channels, permuted.classes) == (10, 64, 10)
-    raw = base.images["test"].reshape(-1, 64) - base.images["train"].reshape(-1, 64).mean(axis=0)
+    raw = base["test"].scaled().reshape(-1, 64) - base["train"].scaled().reshape(-1, 64).mean(axis=0)
     assert np.sort(permuted.inputs["test"][3], axis=1) == pytest.approx(np.sort(raw, axis=1), abs=1e-6)
     moved = permuted.labels["test"]
-    assert (moved[:, 0] == base.labels["test"]).all()
-    assert (moved[base.labels["test"] < 6] == base.labels["test"][base.labels["test"] < 6, None]).all()
-    assert (moved != base.labels["test"][:, None]).any()
+    assert (moved[:, 0] == base["test"].labels).all()
+    assert (moved[base["test"].labels < 6] == base["test"].labels[base["test"].labels < 6, None]).all()
+    assert (moved != base["test"].labels[:, None]).any()
     turned = data.transformed(base, "rotated", "random", 2)
-    quarter = np.stack([np.rot90(image[..., 0]).ravel() for image in base.images["test"]])
-    centre = np.stack([np.rot90(image[..., 0]).ravel() for image in base.images["train"]]).mean(axis=0)
+    quarter = np.stack([np.rot90(image[..., 0]).ravel() for image in base["test"].scaled()])
+    centre = np.stack([np.rot90(image[..., 0]).ravel() for image in base["train"].scaled()]).mean(axis=0)
     assert turned.inputs["test"][1] == pytest.approx(quarter - centre, abs=1e-5)
-    assert (turned.labels["test"][:, 0] != base.labels["test"]).any()
+    assert (turned.labels["test"][:, 0] != base["test"].labels).any()
     with pytest.raises(ArgumentError, match="mirrored"):
         data.transformed(base, "mirrored", "random", 2)
-
-
-def _idx(array):
-    return struct.pack(f">BBBB{array.ndim}i", 0, 0, 8, array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
-
-
-def test_mnist_is_read_from_the_official_files(tmp_path):
-    random, folder = np.random.default_rng(0), tmp_path / "mnist"
-    folder.mkdir()
-    with pytest.raises(
-        DataError,
-        match=r"train-images-idx3-ubyte.*put the official train-images-.*, t10k-labels-idx1-ubyte.*into",
-    ):
-        data.mnist(tmp_path)
-    images, labels = random.integers(0, 256, (30, 28, 28)), random.integers(0, 10, 30)
-    (folder / "train-images-idx3-ubyte").write_bytes(_idx(images))
-    (folder / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(_idx(labels)))
-    (folder / "t10k-images-idx3-ubyte").write_bytes(_idx(images[::-1]))
-    (folder / "t10k-labels-idx1-ubyte").write_bytes(_idx(labels[::-1]))
-    base = data.mnist(tmp_path, examples=20)
-    assert base.images["train"][..., 0] == pytest.approx(images[:20] / 255, abs=1e-7)
-    assert base.labels["validation"].tolist() == labels[-4:].tolist()
-    assert base.labels["test"].tolist() == labels[::-1][:20].tolist()
-    with pytest.raises(DataError, match="too few"):
-        data.mnist(tmp_path, examples=29)
-    (folder / "t10k-labels-idx1-ubyte").write_bytes(_idx(labels)[:-1])
-    with pytest.raises(DataError, match="no MNIST file"):
-        data.mnist(tmp_path, examples=20)
-
-
-def test_cifar_is_read_from_the_official_files(tmp_path):
-    random, folder = np.random.default_rng(0), tmp_path / "cifar-10-batches-bin"
-    folder.mkdir()
-    with pytest.raises(DataError, match=r"unpack the official cifar-10-binary.tar.gz"):
-        data.cifar(tmp_path)
-    rows = random.integers(0, 256, (6, 8, 3073)).astype(np.uint8)
-    rows[..., 0] %= 10
-    for name, batch in zip([*(f"data_batch_{k}" for k in range(1, 6)), "test_batch"], rows, strict=True):
-        (folder / f"{name}.bin").write_bytes(batch.tobytes())
-    base = data.cifar(tmp_path, examples=20)
-    assert base.images["train"].shape == (20, 32, 32, 3)
-    pixel = rows[0, 3, 1 + 1024 + 32 * 5 + 7] / 255  # green at row 5, column 7
-    assert base.images["train"][3, 5, 7, 1] == pytest.approx(pixel, abs=1e-7)
-    assert base.labels["train"].tolist() == rows[:3, :, 0].ravel()[:20].tolist()
-    (folder / "test_batch.bin").write_bytes(b"x")
-    with pytest.raises(DataError, match="3073"):
-        data.cifar(tmp_path, examples=20)
 
 
 @pytest.fixture(scope="module")
 def official(tmp_path_factory):
     """A folder with MNIST and CIFAR-10 in the official formats, of 48 random training and 40 test images each."""
-    random, folder = np.random.default_rng(0), tmp_path_factory.mktemp("official")
-    (folder / "mnist").mkdir()
-    (folder / "cifar-10-batches-bin").mkdir()
-    for kind, count in (("train", 48), ("t10k", 40)):
-        labels = np.arange(count) % 10
-        (folder / "mnist" / f"{kind}-images-idx3-ubyte").write_bytes(_idx(random.integers(0, 256, (count, 28, 28))))
-        (folder / "mnist" / f"{kind}-labels-idx1-ubyte").write_bytes(_idx(labels))
-    for k, name in enumerate(data.OFFICIAL["cifar"].names):
-        rows = random.integers(0, 256, (10 if k < 5 else 40, 3073)).astype(np.uint8)
-        rows[:, 0] = np.arange(len(rows)) % 10
-        (folder / "cifar-10-batches-bin" / name).write_bytes(rows.tobytes())
+    folder = tmp_path_factory.mktemp("official")
+    write_mnist(folder / "mnist", (48, 40))
+    write_cifar10(folder, (10, 10, 10, 10, 8, 40))
     return folder
 
 
@@ -263,20 +208,14 @@ def test_missing_files_are_named_before_anything_runs(official, tmp_path):
     settings = replace(EXPERIMENTS["fig8"].sizes["paper"], data=str(tmp_path))
     with pytest.raises(DataError, match=r"put the official train-images-idx3-ubyte, .* into .*mnist"):
         EXPERIMENTS["fig8"].run(settings, Cells())
-    with pytest.raises(
-        DataError, match=r"unpack the official cifar-10-binary.tar.gz .* has data_batch_1.bin, .*test_b"
-    ):
-        data.check_files("cifar", official / "mnist")
-    for base in ("mnist", "cifar"):
-        data.check_files(base, official)
 
 
 def test_features_of_a_frozen_network():
-    base, state = data.digits(), torch.get_rng_state()
+    base, state = data.images("digits"), torch.get_rng_state()
     encode = frozen.frozen_features(base, width=16, depth=2, epochs=3)
-    features = encode(base.images["test"])
+    features = encode(base["test"].scaled())
     assert features.shape == (359, 16)
-    assert (encode(base.images["test"][:5]) == features[:5]).all()
+    assert (encode(base["test"].scaled()[:5]) == features[:5]).all()
     assert torch.equal(torch.get_rng_state(), state)
 
 

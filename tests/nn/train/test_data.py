@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import struct
 import tarfile
 
 import numpy as np
@@ -15,34 +14,23 @@ from torch import nn
 from qcmap.errors import ArgumentError, DataError
 from qcmap.nn import pln
 from qcmap.nn.train import Choice, Settings, Trainer, data
-
-
-def idx(array):
-    """Bytes in the format of MNIST."""
-    return struct.pack(f">BBBB{array.ndim}i", 0, 0, 8, array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
+from tests.image_files import write_cifar10, write_mnist
 
 
 @pytest.fixture
 def mnist(tmp_path):
     """Thirty images to train and to test, some files packed."""
-    random = np.random.default_rng(0)
-    images, labels = random.integers(0, 256, (30, 28, 28)), random.integers(0, 10, 30)
-    (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(images))
-    (tmp_path / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(labels)))
-    (tmp_path / "t10k-images-idx3-ubyte").write_bytes(idx(images[::-1]))
-    (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(idx(labels[::-1]))
+    write_mnist(tmp_path, (30, 30))
+    labels = tmp_path / "train-labels-idx1-ubyte"
+    (tmp_path / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(labels.read_bytes()))
+    labels.unlink()
     return tmp_path
 
 
 @pytest.fixture
 def cifar(tmp_path):
     """Eight images in each batch, and the rows they are made of."""
-    rows = np.random.default_rng(0).integers(0, 256, (6, 8, 3073)).astype(np.uint8)
-    rows[..., 0] %= 10
-    (tmp_path / "cifar-10-batches-bin").mkdir()
-    for name, batch in zip([*(f"data_batch_{k}" for k in range(1, 6)), "test_batch"], rows, strict=True):
-        (tmp_path / "cifar-10-batches-bin" / f"{name}.bin").write_bytes(batch.tobytes())
-    return tmp_path, rows
+    return tmp_path, np.stack(write_cifar10(tmp_path, (8,) * 6))
 
 
 def test_digits_are_those_of_scikit_learn():
@@ -64,7 +52,8 @@ def test_mnist_in_its_format(mnist):
     train, test = data.read_mnist(mnist, official=False)
     raw = np.frombuffer((mnist / "train-images-idx3-ubyte").read_bytes()[16:], dtype=np.uint8)
     assert (train.pixels.ravel() == raw).all()
-    assert (test.labels == train.labels[::-1]).all()
+    assert (train.labels == np.arange(30) % 10).all()
+    assert (test.labels == train.labels).all()
     splits = data.mnist(folder=str(mnist), official=False, validation=10, train=15)
     assert [len(part) for _, part in splits.parts()] == [15, 10, 30]
     assert splits.example().shape == (1, 785)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from qcmap.errors import MissingExtra
+from qcmap.errors import DataError, MissingExtra
 from qcmap.nn.train.data._images import Images
 
 
@@ -20,9 +20,18 @@ def read_digits() -> Images:
     return Images((data.data / 16).reshape(-1, 8, 8, 1).astype(np.float32), data.target.astype(np.int64))
 
 
-def split_digits(seed: int = 0) -> tuple[Images, Images, Images]:
-    """In a random order, 60% to train, 20% each to validate and to test."""
+def split_digits(seed: int = 0, train: int = 1078, validation: int = 360) -> tuple[Images, Images, Images]:
+    """In a random order, so many to train and to validate, by default 60% and 20%, and the rest to test.
+
+    Raises
+    ------
+    DataError
+        If none are left to test.
+    """
     digits = read_digits()
+    if not (train > 0 and validation > 0 and train + validation < len(digits)):
+        rule = f"{train} to train and {validation} to validate leave none of {len(digits)} in some part"
+        raise DataError("digits", rule, "give positive numbers with a smaller sum")
     order = np.random.default_rng(seed).permutation(len(digits))
-    first, second, third = np.split(order, [round(0.6 * len(order)), round(0.8 * len(order))])
+    first, second, third = np.split(order, [train, train + validation])
     return digits[first], digits[second], digits[third]
