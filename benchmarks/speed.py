@@ -57,6 +57,7 @@ class Row:
 
 
 MODE = "compiled"
+_STEPS = "CPU seconds in pairs of runs vary by some percent on shared cores"
 _PEER = "public `dks` 0.1.2"
 _SOLVER = (
     "wall-clock times beside other work; CPU medians of 40 calls on 2026-11-29 were 2.4 ms (DKS, softplus), 3.0 ms "
@@ -89,9 +90,13 @@ TABLE = (
     Row("path kernel, 1,797 inputs, 5 hidden layers of 128", "test_paths.py::test_path_kernel_of_the_digits", 0.3),
     *(
         Row(f"training step of an MLP, {name}, compiled", f"test_torch.py::test_training_step_of_an_mlp[{name}-{MODE}]",
-            None, "the unshaped network", times=1.05, extra="shaped / plain",
-            note="CPU seconds in pairs of runs vary by some percent on shared cores")
+            None, "the unshaped network", times=1.05, extra="shaped / plain", note=_STEPS)
         for name in ("softplus", "tanh", "gelu", "relu")
+    ),
+    *(
+        Row(f"training step of a ResNet-18, {name}, {MODE}", f"test_torch.py::test_training_step_of_a_resnet18[{name}]",
+            None, "the unshaped network", times=1.05, extra="shaped / plain", note=_STEPS)
+        for name in ("softplus", "relu")
     ),
 )  # fmt: skip
 GROWTH = {
