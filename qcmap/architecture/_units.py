@@ -73,7 +73,9 @@ class Units:
             count, places = arch.channels[node.id], arch.locations[node.id]
             if not isinstance(count, int):
                 raise ArchitectureError(
-                    node.id, f"paths go from unit to unit, but its channels are {count}", "give channels to every layer"
+                    node.id,
+                    f"paths go from unit to unit, but it has {count or 'an unknown number of'} channels",
+                    "give channels to every layer",
                 )
             channels[node.id] = count
             extents[node.id] = () if places is None else extent(places)

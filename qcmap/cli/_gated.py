@@ -49,7 +49,7 @@ def gated(
         f"--{name}" for name, value in (("s", s), ("d", d), ("start", start), ("time", time)) if value is not None
     ]
     if unused and not (solved or plot):
-        raise ArgumentError(", ".join(unused), "nothing is solved", "add --solve or --plot")
+        raise ArgumentError(", ".join(unused), "it says how to solve, but nothing is solved", "add --solve or --plot")
     given = g.load(network) if network.lower().endswith((".yaml", ".yml", ".json")) else g.call(network)
     rows: dict[str, Any] = {"network": given.architecture.name}
     texts: list[str] = [given.architecture.name]

@@ -127,7 +127,9 @@ class GatedModule(nn.Module):
             loss = self()
             value = loss.item()
             if not np.isfinite(value):
-                raise NumericalError(self.network.architecture.name, f"descent diverges at step {step}", "lower rate")
+                raise NumericalError(
+                    self.network.architecture.name, f"descent diverges at step {step}", "lower the rate"
+                )
             if step % every == 0:
                 kept.append(self._arrays())
                 losses.append(value)

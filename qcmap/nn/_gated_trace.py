@@ -54,7 +54,7 @@ def trace_gated(
     met = {str(node.target) for node in graph.nodes if node.op == "placeholder"}
     for name in (*inputs, *gates):
         if name not in met:
-            raise ArgumentError(name, "forward has no argument of this name", f"it has {', '.join(sorted(met))}")
+            raise ArgumentError(name, "forward has no argument of this name", f"name those of {', '.join(sorted(met))}")
     modules = dict(model.named_modules())
     traced = _Traced(Builder(type(model).__name__))
     outputs: list[str] = []
@@ -119,7 +119,9 @@ class _Traced:
     def linear(self, node: fx.Node, module: nn.Module) -> None:
         name = str(node.target)
         if not isinstance(module, nn.Linear):
-            raise ArchitectureError(name, f"it is a {type(module).__name__}, not a linear layer", "multiply by a gate")
+            raise ArchitectureError(
+                name, f"it is a {type(module).__name__}, not a linear layer", "use nn.Linear and gates"
+            )
         if "bias" in dict(module.named_parameters()):
             raise ArchitectureError(name, "it has a bias, but gated networks are linear", "make it with bias=False")
         if name in self.weights:

@@ -112,7 +112,9 @@ class WeightedMeanPool(nn.Module):
         extents = (locations,) if isinstance(locations, int) else tuple(locations)
         if not extents or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in extents):
             raise ArgumentError(
-                "locations", f"a map has a positive extent along each axis, not {locations!r}", "give such as (7, 7)"
+                "locations",
+                f"a map has a positive extent along each axis, not {locations!r}",
+                "give extents such as (7, 7)",
             )
         self.keepdim = keepdim
         self.weight = nn.Parameter(torch.empty(extents), requires_grad=trainable)

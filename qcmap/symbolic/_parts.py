@@ -36,7 +36,9 @@ def log_of(psi: ArrayLike) -> Array:
     bad = ~(np.isfinite(values) & (values >= 1))
     if bad.any():
         raise ArgumentError(
-            "psi", f"slopes are defined for finite psi >= 1, not {values[bad].flat[0]}", "C'(1) >= 1 whenever C(0) = 0"
+            "psi",
+            f"slopes are defined for finite psi >= 1, not {values[bad].flat[0]}",
+            "give psi >= 1, as C'(1) is where C(0) = 0",
         )
     return np.log(values)
 

@@ -140,7 +140,9 @@ class SlopePolynomial:
         """The logarithm of p(exp(s)), for s of any shape: no overflow, whatever the depth."""
         if not isinstance(s, Mapping):
             if len(self.slopes) > 1:
-                raise ArgumentError("psi", f"it has the slopes {', '.join(self.slopes)}", "give a mapping of values")
+                raise ArgumentError(
+                    "psi", f"the polynomial has the slopes {', '.join(self.slopes)}", "give a mapping of values"
+                )
             s = dict.fromkeys(self.slopes or ("psi",), s)
         missing = [name for name in self.slopes if name not in s]
         if missing:

@@ -174,7 +174,7 @@ class MaximalC0:
         def mapped(node: Node, values: list[Any]) -> Any:
             assert isinstance(node.op, Nonlinear)
             if isinstance(local, Mapping) and node.op.name not in local:
-                raise ArgumentError("local", f"it has no map for {node.op.name}", f"{node.id} needs one")
+                raise ArgumentError("local", f"it has no map for {node.op.name}", f"give one: {node.id} needs it")
             return (local[node.op.name] if isinstance(local, Mapping) else local)(values[0])
 
         def mixed(node: Node, values: list[Any]) -> Any:

@@ -72,7 +72,9 @@ class Context:
         counts = {value.shape[1] for value in (*x.values(), *y.values())}
         if len(counts) != 1 or counts == {0}:
             raise DataError(
-                f"context {name!r}", f"its arrays have {sorted(counts)} examples", "give arrays [channels, examples]"
+                f"context {name!r}",
+                f"its arrays have {sorted(counts)} examples, but need equally many, 1 or more",
+                "give arrays [channels, examples]",
             )
         n = counts.pop()
         names = list(x)
@@ -142,7 +144,9 @@ def own_moment(context: Context, node: str, value: Any) -> Any:
     """A moment <x x^T>, which is symmetric and has no negative eigenvalue; made exactly symmetric."""
     if not isinstance(value, np.ndarray):
         if not hasattr(value, "free_symbols") and value < 0:
-            raise DataError(f"context {context.name!r}", f"<x x^T> of {node} is {value}", "give second moments")
+            raise DataError(
+                f"context {context.name!r}", f"<x x^T> of {node} is {value}, which no square is", "give second moments"
+            )
         return value
     scale = float(np.abs(value).max(initial=0.0))
     if value.shape[0] != value.shape[1] or np.abs(value - value.T).max(initial=0.0) > 1e-12 * scale:

@@ -140,7 +140,9 @@ class GatedNetwork:
         channels, node = self.architecture.channels, self.architecture[edge]
         shape = channels[edge], channels[node.inputs[0]]
         if not (isinstance(shape[0], int) and isinstance(shape[1], int)):
-            raise ArchitectureError(edge, f"its weights have the shape {shape}", "give channels to every layer")
+            raise ArchitectureError(
+                edge, f"its weights have the shape {shape}, not two numbers", "give channels to every layer"
+            )
         return shape[0], shape[1]
 
     def with_task(self, task: GatedTask) -> GatedNetwork:

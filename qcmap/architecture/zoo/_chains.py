@@ -118,7 +118,9 @@ def densenet(
     the channels, and 2x2 mean pooling. ``blocks`` counts the layers of each block; (6, 12, 24, 16) is DenseNet-121.
     """
     if norm not in (None, "layer"):
-        raise ArchitectureError("densenet", f"norm must be None or 'layer', not {norm!r}", "batch norm has no Q/C maps")
+        raise ArchitectureError(
+            "densenet", f"norm must be None or 'layer', not {norm!r}", "use 'layer': batch norm has no Q/C maps"
+        )
     blocks = counts(blocks, "densenet", "blocks")
     b = Builder(f"densenet(blocks={blocks})")
 

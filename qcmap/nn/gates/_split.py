@@ -73,7 +73,11 @@ class Gates(nn.Module):
     def forward(self, *inputs: Tensor) -> dict[str, Tensor]:
         """[batch, ...] inputs to gates of the shapes of pre-activations, and int64 choices [batch, channels, ...]."""
         if len(inputs) != len(self.inputs):
-            raise DataError("inputs", f"there are {len(inputs)}", f"give {', '.join(self.inputs)}")
+            raise DataError(
+                "inputs",
+                f"there are {len(inputs)}, but the model takes {len(self.inputs)}",
+                f"give {', '.join(self.inputs)}",
+            )
         for x, (name, shape) in zip(inputs, self.inputs.items(), strict=True):
             if tuple(x.shape[1:]) != shape:
                 raise DataError(
@@ -259,7 +263,9 @@ def split_gates(model: nn.Module, example_input: Any, *, gate: GateFunction = HA
                 "take it out, or split the parts of the model around it",
             )  # fmt: skip
     if not slopes:
-        raise ArchitectureError(found.architecture.name, "it has no activations", "there is nothing to split")
+        raise ArchitectureError(
+            found.architecture.name, "it has no activations", "give a model with ReLUs: a linear one is its own split"
+        )
     windows = {node.id: Windows.of(found, node.id) for node in nodes if isinstance(node.op, MaxPool)}
     shapes = {
         node.id: windows[node.id].shape if node.id in windows else tuple(found.reads[node.id][0].meta["shape"][1:])

@@ -110,7 +110,7 @@ def _filled(
 ) -> M:
     if distribution not in _DISTRIBUTIONS:
         raise ArgumentError(
-            "distribution", f"{distribution!r} is none", f"choose one of {', '.join(map(repr, _DISTRIBUTIONS))}"
+            "distribution", f"there is no {distribution!r}", f"choose one of {', '.join(map(repr, _DISTRIBUTIONS))}"
         )
     check_gain(gain)
     return fill(module, distribution, scale, delta=False, seed=seed, generator=generator)

@@ -130,7 +130,9 @@ def _check(node: str, layer: Layer, channels: Channels) -> Channels:
     each, rest = divmod(layer.weight.shape[1], count)
     if rest or not each:
         raise ArchitectureError(
-            node, f"it reads {layer.weight.shape[1]} channels, which are not made of {count}", "flatten channels first"
+            node,
+            f"it reads {layer.weight.shape[1]} channels, which are not made of {count}",
+            "flatten them with channels first",
         )
     return tuple(Segment(segment.channels * each, segment.slope) for segment in channels)
 

@@ -27,7 +27,7 @@ def plan_of(settings: Settings, examples: int, world: World) -> Plan:
     size, parts = settings.batch_size, settings.accumulate
     if size > examples:
         raise ArgumentError(
-            "batch_size", f"a batch of {size} is larger than the {examples} training examples", "give fewer"
+            "batch_size", f"a batch of {size} is larger than the {examples} training examples", "use a smaller batch"
         )
     if parts * world.size > size:
         rule = f"{parts} parts on {world.size} processes are more than the {size} examples of a batch"

@@ -96,7 +96,7 @@ def growing(
     blocks = integer(blocks, least=0, name="blocks")
     w, s = _weights("residual_weight", residual_weight, blocks), _weights("shortcut_weight", shortcut_weight, blocks)
     if not ((w != 0) | (s != 0)).all():
-        raise ArgumentError("residual_weight", "a block with both weights 0 has no output", "give one of them")
+        raise ArgumentError("residual_weight", "a block with both weights 0 has no output", "give it one that is not 0")
     maps = _maps(branch, shaping)
     here, now = correlation(numbers("c", c)), one_q(q)
     cs, qs, slopes = [here], [now], [1.0]
@@ -118,7 +118,11 @@ def growing(
 def _weights(name: str, value: float | Sequence[float], blocks: int) -> Array:
     array = numbers(name, value)
     if array.shape not in ((), (blocks,)) or not np.isfinite(array).all():
-        raise ArgumentError(name, f"it is a finite number, or one for each of {blocks} blocks", "check its length")
+        raise ArgumentError(
+            name,
+            f"it is a finite number, or one for each of {blocks} blocks, not {value!r}",
+            "give one number, or as many as blocks",
+        )
     return np.broadcast_to(array, (blocks,))
 
 
@@ -133,6 +137,8 @@ def _maps(branch: Architecture | LocalMaps | Activation | str, shaping: Shaping 
         node = branch[node.inputs[0]]
     if not isinstance(node.op, Affine):
         raise ArchitectureError(
-            node.id, "a residual branch ends in an affine layer, or it is correlated with its shortcut", "add one"
+            node.id,
+            "a residual branch ends in an affine layer, or it is correlated with its shortcut",
+            "end it with an affine layer",
         )
     return maps

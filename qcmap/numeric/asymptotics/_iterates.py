@@ -113,7 +113,7 @@ class Iterates:
             )
         self.slope, self._value = slope, value
         if not abs(float(value(np.ones(1))[0]) - 1) <= 1e-9:
-            raise ArgumentError(name, "a C map has C(1) = 1", "normalise it")
+            raise ArgumentError(name, "a C map has C(1) = 1", "divide it by its value at 1")
         gap = float(np.max(np.abs(self._near(np.array([_SMALL, 1.2])) - self._far(np.array([_SMALL, 1.2])))))
         if not gap <= 1e-9 * max(1.0, float(slope(np.zeros(1))[0])):
             raise ArgumentError(name, f"1 - C(c) and the integral of C' over [c, 1] differ by {gap:.1e}", "check C'")

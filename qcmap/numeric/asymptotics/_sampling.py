@@ -206,7 +206,7 @@ def _chain(arch: Architecture, width: int | None, shaping: Shaping | None) -> It
         op = node.op
         if before is not None and node.inputs != (before.id,):
             raise ArchitectureError(
-                node.id, "sampling errors are known for chains, and here a path splits", "cut it out"
+                node.id, "sampling errors are known for chains, and here a path splits", "take it out"
             )
         if isinstance(op, Affine):
             numbers = (op.weight_variance, op.bias_variance)
@@ -231,5 +231,5 @@ def _chain(arch: Architecture, width: int | None, shaping: Shaping | None) -> It
                 raise ArchitectureError(node.id, "its factor is symbolic", "give it with arch.substitute(...)")
             yield Step(node.id, float(op.factor) ** 2)
         elif not isinstance(op, Input | Output | MaxPool | MeanPool | WeightedMeanPool | Upsample):
-            raise ArchitectureError(node.id, f"sampling errors are not known for {op.kind} nodes", "cut it out")
+            raise ArchitectureError(node.id, f"sampling errors are not known for {op.kind} nodes", "take it out")
         before = node

@@ -155,7 +155,9 @@ class FullFlow:
             with np.errstate(over="ignore", invalid="ignore"):
                 loss, gradient = self._backward(now)
             if not np.isfinite(loss):
-                raise NumericalError(self.network.architecture.name, f"descent diverges at step {step}", "lower rate")
+                raise NumericalError(
+                    self.network.architecture.name, f"descent diverges at step {step}", "lower the rate"
+                )
             now = {edge: matrix - rate * gradient[edge] for edge, matrix in now.items()}
             if step % every == 0:
                 kept.append(now)
@@ -219,7 +221,9 @@ class FullFlow:
 
     def _bounded(self, loss: float) -> float:
         if not np.isfinite(loss):
-            raise NumericalError(self.network.architecture.name, f"the loss overflows to {loss}", "scale weights")
+            raise NumericalError(
+                self.network.architecture.name, f"the loss overflows to {loss}", "scale the weights down"
+            )
         return loss
 
     def _loss(self, outputs: Sequence[Array]) -> float:

@@ -36,7 +36,7 @@ def clipped(values: Array) -> Array:
     # A kernel matrix that was computed entry by entry carries their rounding, which may exceed eigh's own.
     if values[0] < -1e-9 * largest:
         what = f"it has the eigenvalue {values[0]:.3g}, the largest is {largest:.3g}: kernels have none below zero"
-        raise ArgumentError("kernel", what, "check the matrix")
+        raise ArgumentError("kernel", what, "give a kernel, or add a ridge to its diagonal")
     return np.where(values <= len(values) * EPS * largest, 0.0, values)
 
 
@@ -57,7 +57,7 @@ def finite(name: str, value: ArrayLike) -> Array:
     """The numbers as an array; raises `ArgumentError` unless they are finite."""
     array = numbers(name, value)
     if not np.isfinite(array).all():
-        raise ArgumentError(name, "it has entries that are not finite", "check the numbers")
+        raise ArgumentError(name, "it has entries that are not finite", "give finite numbers")
     return array
 
 

@@ -35,7 +35,9 @@ def numbers(name: str, value: ArrayLike) -> Array:
     except (TypeError, ValueError, OverflowError):
         text = " ".join(repr(value).split())
         shown = text if len(text) <= 60 else text[:57] + "..."
-        raise ArgumentError(name, f"it is made of real numbers, not {shown}", "check its rows and type") from None
+        raise ArgumentError(
+            name, f"it is made of real numbers, not {shown}", "give numbers, in rows of equal length"
+        ) from None
 
 
 def one(name: str, value: ArrayLike) -> float:

@@ -134,7 +134,9 @@ def gates_of(arch: Architecture | Units, gates: Gates | Mapping[str, Any]) -> Ga
         return Gates.of(arch, gates)
     own = arch.architecture if isinstance(arch, Units) else arch
     if gates.units.architecture is not own and gates.units.architecture != own:
-        raise DataError("gates", f"they are gates of {gates.units.architecture.name}, not of {own.name}", "make others")
+        raise DataError(
+            "gates", f"they are gates of {gates.units.architecture.name}, not of {own.name}", "make gates for this one"
+        )
     return gates
 
 

@@ -83,7 +83,9 @@ def nu(kernel: ArrayLike, labels: ArrayLike) -> float:
     matrix = _symmetric("kernel", kernel)
     y = numbers("labels", labels)
     if y.shape != matrix.shape[:1]:
-        raise DataError("labels", f"there are {y.shape} for a kernel of {len(matrix)} examples", "give one an example")
+        raise DataError(
+            "labels", f"their shape is {y.shape}, for a kernel of {len(matrix)} examples", "give one an example"
+        )
     if not np.isfinite(y).all():
         raise DataError("labels", "they are not all finite", "give finite numbers")
     values, vectors = np.linalg.eigh(matrix)

@@ -147,7 +147,7 @@ def _quiet() -> nn.Linear:
 def test_bad_arguments():
     bad = cast("Any", "xavier")
     for call, message in (
-        (lambda: methods.fan_in(nn.Linear(2, 2), bad), "distribution: 'xavier' is none; choose one of 'gaussian'"),
+        (lambda: methods.fan_in(nn.Linear(2, 2), bad), "distribution: there is no 'xavier'; choose one of 'gaussian'"),
         (lambda: methods.fan_in(nn.Linear(2, 2), gain=0.0), "gain: "),
         (lambda: methods.glorot(nn.Linear(2, 2), gain=math.inf), "gain: "),
         (lambda: methods.he(nn.Linear(2, 2), negative_slope=math.nan), "negative_slope: "),

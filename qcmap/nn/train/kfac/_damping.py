@@ -39,7 +39,9 @@ class Damping:
         if not 0 < self.decay <= 1:
             raise ArgumentError("damping", f"its decay must lie in (0, 1], not {self.decay!r}", "give e.g. 0.98")
         if isinstance(self.every, bool) or not isinstance(self.every, int) or self.every < 1:
-            raise ArgumentError("damping", f"it decays every so many steps, not {self.every!r}", "give e.g. 50")
+            raise ArgumentError(
+                "damping", f"it decays after so many steps, 1 or more, not {self.every!r}", "give e.g. 50"
+            )
 
     @staticmethod
     def constant(value: float) -> Damping:

@@ -82,7 +82,11 @@ class PopulationSettings:
             )
         for name, low, high in (("fraction", 0.0, 0.5), ("significance", 0.0, 1.0)):
             if not low < getattr(self, name) <= high:
-                raise ArgumentError(name, f"it must lie in ({low:g}, {high:g}]", "leave it out for the paper's")
+                raise ArgumentError(
+                    name,
+                    f"it must lie in ({low:g}, {high:g}], not be {getattr(self, name)}",
+                    "leave it out for the paper's",
+                )
         for name in ("rates", "explore"):
             bounds = getattr(self, name)
             if bounds is not None and not 0 < bounds[0] <= bounds[1]:
@@ -99,7 +103,11 @@ class PopulationSettings:
             rule = f"{len(self.min_steps_before_eval)} numbers do not fit {later} sub-populations after the first"
             raise ArgumentError("min_steps_before_eval", rule, "give one each")
         if any(steps < 0 for steps in self.min_steps_before_eval):
-            raise ArgumentError("min_steps_before_eval", "they are numbers of steps", "give 0 or more")
+            raise ArgumentError(
+                "min_steps_before_eval",
+                f"numbers of steps are not below 0, as in {self.min_steps_before_eval}",
+                "give 0 or more",
+            )
 
     @property
     def workers(self) -> int:
