@@ -131,6 +131,7 @@ def test_wide_networks_have_the_kernel_of_infinite_width():
     table = kernels[0].table(theory)
     assert table.row_count == 4
     assert [column.header for column in table.columns] == ["layer", "measured", "infinite width", "ratio"]
+    assert f"<td>{kernels[0].total.mean():.4g}</td>" in kernels[0]._repr_html_()
     assert kernels[0].to_dict()["parameterization"] == "ntk"
     assert repr(kernels[0]) == "<empirical tangent kernel of 3 layers for 3 x 3 inputs>"
 

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 
 import numpy as np
 import pytest
@@ -348,6 +349,25 @@ def test_network_maps_take_the_constants_of_each_node():
     assert slope == pytest.approx(1.1 * (0.36 * 1.3 * 1.2 + 0.64) * 1.05, rel=1e-5)
     assert float(maps.q(1.0)) == pytest.approx(1, abs=1e-11)
     assert float(maps.c(0.0)) == pytest.approx(0, abs=1e-11)
+
+
+def test_formulas_have_the_constants():
+    """What is printed, read again: each activation's equation, and those of nodes with constants of their own."""
+    psi = {"first": 1.1, "second": 1.3, "third": 1.2, "last": 1.0001}
+    shaping = qc.dks(network(), psi=psi)
+    for one in (shaping, qc.dks(qc.zoo.mlp(5), 1.5)):
+        latex = one._repr_latex_()
+        assert latex.count("{") == latex.count("}")
+        lines = latex.removeprefix(r"$\begin{aligned}").removesuffix(r"\end{aligned}$").split(r" \\ ")
+        solved = {**one.solutions, **one.by_node}
+        assert len(lines) == len(solved)
+        for line, (name, found) in zip(lines, solved.items(), strict=True):
+            assert (name in line) or found.transform.activation.name in line
+            numbers = re.findall(r"[-+]?\d+(?:\.\d+)?(?:\\cdot 10\^\{-?\d+\})?(?![\d}])", line)
+            factor, scale, shift, offset = (float(x.replace(r"\cdot 10^{", "e").replace("}", "")) for x in numbers)
+            own = found.transform.constants
+            assert (scale, shift, offset, factor) == pytest.approx(tuple(own.values()), rel=6e-6)
+            assert found.transform._repr_latex_() == "$" + re.sub(r"^.*?\(u\) &=", r"\\hat\\phi(u) =", line) + "$"
 
 
 @pytest.mark.parametrize("psi", [1.02, 1.5, 2.5])

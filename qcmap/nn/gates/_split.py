@@ -73,18 +73,11 @@ class Gates(nn.Module):
     def forward(self, *inputs: Tensor) -> dict[str, Tensor]:
         """[batch, ...] inputs to gates of the shapes of pre-activations, and int64 choices [batch, channels, ...]."""
         if len(inputs) != len(self.inputs):
-            raise DataError(
-                "inputs",
-                f"there are {len(inputs)}, but the model takes {len(self.inputs)}",
-                f"give {', '.join(self.inputs)}",
-            )
+            raise DataError("inputs", f"there are {len(inputs)}", f"give all of {', '.join(self.inputs)} and no others")
         for x, (name, shape) in zip(inputs, self.inputs.items(), strict=True):
             if tuple(x.shape[1:]) != shape:
-                raise DataError(
-                    name,
-                    f"one example has the shape {list(x.shape[1:])}",
-                    f"give [batch, {', '.join(map(str, shape))}]",
-                )
+                found = f"one example has the shape {list(x.shape[1:])}"
+                raise DataError(name, found, f"give [batch, {', '.join(map(str, shape))}]")
         found: dict[str, Tensor] = {}
         for name, q in self.preactivations(*inputs).items():
             if name not in self.slopes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,17 +13,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call, jacrev
 
+from qcmap._tables import Cells, Tabled
 from qcmap.errors import ArgumentError, DataError
 from qcmap.nn._modes import device_of, modes_restored
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
-class Subnetworks:
+class Subnetworks(Tabled):
     """Which gates are on, and which are learning, for each input.
 
     Attributes
@@ -67,21 +65,17 @@ class Subnetworks:
             raise ArgumentError("before", "its layers or inputs are others", "compare one network on one set of inputs")
         return {name: float((state != then[name]).mean()) for name, state in now.items()}
 
-    def table(self) -> Table:
+    def _cells(self) -> Cells:
         """Shares of active and sensitive gates, and mean overlap of different inputs, by layer."""
-        from rich.table import Table
-
-        table = Table(title=f"sub-networks of {len(next(iter(self.active.values())))} inputs")
-        table.add_column("layer")
-        for heading in ("gates", "active", "overlap", "sensitive"):
-            table.add_column(heading, justify="right")
+        rows = []
         for name, mask in self.active.items():
             overlap = self.overlap(name)
             apart = overlap[~np.eye(len(overlap), dtype=bool)]
             row = [str(math.prod(mask.shape[1:])), f"{mask.mean():.3f}", f"{apart.mean():.3f}" if apart.size else ""]
             row.append("" if self.sensitive is None else f"{self.sensitive[name].mean():.3f}")
-            table.add_row(name, *row)
-        return table
+            rows.append((name, *row))
+        title = f"sub-networks of {len(next(iter(self.active.values())))} inputs"
+        return Cells(title, ("layer", "gates", "active", "overlap", "sensitive"), rows)
 
     def to_dict(self) -> dict[str, Any]:
         """Shares by layer."""

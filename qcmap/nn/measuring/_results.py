@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qcmap._html import table as html_table
+from qcmap._tables import Cells, Tabled
 from qcmap.errors import ArgumentError
 from qcmap.nn.measuring._statistics import Departures
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 Array = NDArray[np.float64]
 _HEADINGS = ("node", "op", "q", "predicted", "sampling error", "c deviation", "score", "")
@@ -92,7 +89,7 @@ def _plain(value: object) -> object:
 
 
 @dataclass(frozen=True, eq=False)
-class Measurement:
+class Measurement(Tabled):
     """Measured and predicted q and c values of a model, node by node.
 
     Attributes
@@ -150,14 +147,10 @@ class Measurement:
             "unmeasured": list(self.unmeasured),
         }
 
-    @property
-    def _title(self) -> str:
-        return f"{self.samples} samples, {self.pairs} pairs; q and c scatter as in {self.networks} random networks"
-
-    def _cells(self) -> list[tuple[str, ...]]:
-        """The rows of the table."""
+    def _cells(self) -> Cells:
+        title = f"{self.samples} samples, {self.pairs} pairs; q and c scatter as in {self.networks} random networks"
         wrong = {row.node for row in self.disagreeing}
-        return [
+        rows = [
             (
                 row.node, row.op, f"{row.q_mean:.4g}", f"{row.q_predicted:.4g}",
                 "" if row.errors is None else f"{row.errors.q * row.q_predicted:.2g}", f"{row.c_deviation:.2g}",
@@ -165,20 +158,7 @@ class Measurement:
             )
             for row in self.rows
         ]  # fmt: skip
-
-    def table(self) -> Table:
-        """The rows as a rich table."""
-        from rich.table import Table
-
-        table = Table(title=self._title)
-        for heading in _HEADINGS:
-            table.add_column(heading, justify="left" if heading in ("node", "op") else "right")
-        for row in self._cells():
-            table.add_row(*row)
-        return table
-
-    def _repr_html_(self) -> str:
-        return html_table(_HEADINGS, self._cells(), caption=self._title)
+        return Cells(title, _HEADINGS, rows, words=2)
 
     def __repr__(self) -> str:
         off_q = max(abs(row.q_mean - row.q_predicted) for row in self.rows)

@@ -5,17 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor, nn
 
+from qcmap._tables import Cells, Tabled
 from qcmap.errors import ArgumentError
 from qcmap.nn.measuring._measure import measure
 from qcmap.nn.measuring._results import Measurement
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 _ROUNDING = 1e-6
 
@@ -43,7 +41,7 @@ class NodeSeeds(NamedTuple):
 
 
 @dataclass(frozen=True)
-class SeedsMeasurement:
+class SeedsMeasurement(Tabled):
     """What `measure_seeds` found.
 
     Attributes
@@ -93,18 +91,11 @@ class SeedsMeasurement:
             "disagreeing": [row.node for row in self.disagreeing],
         }
 
-    def table(self) -> Table:
-        """The rows as a rich table."""
-        from rich.table import Table
-
-        table = Table(title=f"means over {self.seeds} seeds; beyond {self.threshold:.2g} standard errors disagrees")
-        table.add_column("node")
-        for heading in ("q", "predicted", "error", "score", "c", "predicted", "error", "score"):
-            table.add_column(heading, justify="right")
-        for row in self.rows:
-            figures = [x for part in (row.q, row.c) for x in (*part, part.score)]
-            table.add_row(row.node, *(f"{figure:.3g}" for figure in figures))
-        return table
+    def _cells(self) -> Cells:
+        title = f"means over {self.seeds} seeds; beyond {self.threshold:.2g} standard errors disagrees"
+        head = ("node", "q", "predicted", "error", "score", "c", "predicted", "error", "score")
+        figures = {row.node: [x for part in (row.q, row.c) for x in (*part, part.score)] for row in self.rows}
+        return Cells(title, head, [(node, *(f"{x:.3g}" for x in found)) for node, found in figures.items()])
 
     def __repr__(self) -> str:
         return (

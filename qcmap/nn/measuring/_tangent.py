@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
+from qcmap._tables import Cells, Tabled
 from qcmap.architecture import Affine, Architecture
 from qcmap.errors import ArgumentError, DataError
 from qcmap.nn._modes import device_of, modes_restored
@@ -29,7 +30,7 @@ _CONVOLUTIONS = nn.Conv1d, nn.Conv2d, nn.Conv3d
 
 
 @dataclass(frozen=True, eq=False)
-class EmpiricalNTK:
+class EmpiricalNTK(Tabled):
     """Theta(x, x') of a model for two lists of inputs, averaged over the outputs.
 
     Attributes
@@ -51,19 +52,19 @@ class EmpiricalNTK:
 
     def table(self, theory: TangentKernel | None = None) -> Table:
         """Means over the pairs of inputs by layer, beside those of ``qc.ntk`` at the same pairs."""
-        from rich.table import Table
+        return self._cells(theory).table()
 
-        table = Table(title=f"tangent kernel, {self.parameterization} parameterization: means over pairs")
-        table.add_column("layer")
-        for heading in ("measured",) if theory is None else ("measured", "infinite width", "ratio"):
-            table.add_column(heading, justify="right")
+    def _cells(self, theory: TangentKernel | None = None) -> Cells:
+        title = f"tangent kernel, {self.parameterization} parameterization: means over pairs"
+        head = ("layer", "measured") if theory is None else ("layer", "measured", "infinite width", "ratio")
+        rows = []
         for name, term in (*self.terms.items(), ("total", self.total)):
             wanted = None if theory is None else theory.total if name == "total" else theory.terms.get(name)
             figures = [float(term.mean())]
             if wanted is not None:
                 figures += [float(np.mean(wanted)), float(term.mean() / np.mean(wanted))]
-            table.add_row(name, *(f"{figure:.4g}" for figure in figures))
-        return table
+            rows.append((name, *(f"{figure:.4g}" for figure in figures)))
+        return Cells(title, head, rows)
 
     def to_dict(self) -> dict[str, Any]:
         """The terms and their sum as nested lists."""

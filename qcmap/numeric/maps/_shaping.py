@@ -212,6 +212,13 @@ class Shaping:
         constants = [name.replace("_", " ") for name in Transform.__dataclass_fields__ if name != "activation"]
         return table(["", *constants, "conditions met", "largest residual"], rows, caption=repr(self)[1:-1])
 
+    def _repr_latex_(self) -> str:
+        names = [(r"\hat\phi", found) for found in self.solutions.values()]
+        nodes = [(node.replace("_", r"\_"), found) for node, found in self.by_node.items()]
+        names += [(rf"\hat\phi_{{\mathrm{{{node}}}}}", found) for node, found in nodes]
+        rows = [found.transform.latex(name, "&=") for name, found in names]
+        return "$\\begin{aligned}" + r" \\ ".join(rows) + "\\end{aligned}$"
+
     def __repr__(self) -> str:
         given = {"zeta": self.zeta, "psi": self.psi, "tau": self.tau, "eta": self.eta}
         rows = ", ".join(f"{name}={value:.12g}" for name, value in given.items() if value is not None)

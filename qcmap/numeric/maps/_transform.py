@@ -62,14 +62,23 @@ class Transform:
         return self.output_scale * self.input_scale**order * slope
 
     def _repr_latex_(self) -> str:
-        scale, shift, offset, factor = (f"{value:.6g}" for value in self.constants.values())
+        return f"${self.latex()}$"
+
+    def latex(self, function: str = r"\hat\phi", equals: str = "=") -> str:
+        """The equation that gives phi_hat, with constants of six digits."""
+        scale, shift, offset, factor = (_tex(value) for value in self.constants.values())
         signed = [text if text.startswith("-") else f"+{text}" for text in (shift, offset)]
         name = self.activation.name.replace("_", r"\_")
-        return rf"$\hat\phi(u) = {factor}\left(\mathrm{{{name}}}({scale}\,u {signed[0]}) {signed[1]}\right)$"
+        return rf"{function}(u) {equals} {factor}\left(\mathrm{{{name}}}({scale}\,u {signed[0]}) {signed[1]}\right)"
 
     def to_dict(self) -> dict[str, Any]:
         """The activation's name and parameters and the four constants."""
         return {"activation": self.activation.name, **dict(self.activation.parameters), **self.constants}
+
+
+def _tex(value: float) -> str:
+    digits, _, power = f"{value:.6g}".partition("e")
+    return rf"{digits}\cdot 10^{{{int(power)}}}" if power else digits
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ def test_active_gates_and_overlaps():
             assert found.overlap("1")[s, t] == pytest.approx(wanted)
     assert found.sensitive is None
     assert "overlap" in str([column.header for column in found.table().columns])
+    assert f"<td>{on.mean():.3f}</td>" in found._repr_html_()
 
 
 def test_switches():
