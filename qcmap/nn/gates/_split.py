@@ -76,8 +76,8 @@ class Gates(nn.Module):
             raise DataError("inputs", f"there are {len(inputs)}", f"give all of {', '.join(self.inputs)} and no others")
         for x, (name, shape) in zip(inputs, self.inputs.items(), strict=True):
             if tuple(x.shape[1:]) != shape:
-                found = f"one example has the shape {list(x.shape[1:])}"
-                raise DataError(name, found, f"give [batch, {', '.join(map(str, shape))}]")
+                what = f"one example has the shape {list(x.shape[1:])}"
+                raise DataError(name, what, f"give [batch, {', '.join(map(str, shape))}]")
         found: dict[str, Tensor] = {}
         for name, q in self.preactivations(*inputs).items():
             if name not in self.slopes:
