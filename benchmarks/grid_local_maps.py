@@ -26,7 +26,7 @@ import qcmap as qc
 from qcmap.activations import CATALOGUE
 from qcmap.errors import QCMapError
 from qcmap.numeric import LocalMaps, Transform
-from tests.oracles import Formula
+from tests.formulas import Formula
 from tests.pairs import DIGITS, PairMap
 
 INSIDE = (0.0, *(sign * c for c in (0.15, 0.3, 0.45, 0.6, 0.7, 0.8, 0.85) for sign in (1, -1)))

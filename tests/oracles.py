@@ -7,122 +7,24 @@ to write graphs down.
 import itertools
 import math
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
-import mpmath
 import numpy as np
 from hypothesis import strategies as st
 from mpmath.calculus.quadrature import GaussLegendre
 
 from qcmap.architecture import Affine, Architecture, Builder, Concat, Input, Nonlinear, Scale, Sum
+from tests import formulas
+from tests.formulas import FORMULAS, MP
 
-MP = mpmath.mp.clone()
-"""A context of its own, so that mpmath's global precision is never touched."""
-MP.dps = 32
-
-_HALF = MP.mpf(1) / 2
-SELU_SCALE = MP.mpf("1.0507009873554804934193349852946")
-SELU_ALPHA = MP.mpf("1.6732632423543772848170429916717")
-
-
-@dataclass(frozen=True)
-class Formula:
-    """phi and phi' as mpmath functions, the kinks, and where the nearest complex singularity of a piece lies."""
-
-    value: object
-    first: object
-    kinks: tuple = ()
-    length: float = math.inf
-    centre: float = 0.0
-    parameters: dict = field(default_factory=dict)
-
-
-def _sigma(u):
-    return 1 / (1 + MP.exp(-u))
-
-
-def _sech2(u):
-    return 1 / MP.cosh(u) ** 2
-
-
-def _right(u):
-    return MP.re(u) > 0
-
-
-def _exponential(scale, alpha, width):
-    return (
-        lambda u: scale * (u if _right(u) else alpha * MP.expm1(u / width)),
-        lambda u: scale * (MP.one if _right(u) else alpha / width * MP.exp(u / width)),
-    )
-
-
-def _gelu_tanh_argument(u):
-    return MP.sqrt(2 / MP.pi) * (u + MP.mpf("0.044715") * u**3)
-
-
-def _gelu_tanh_first(u):
-    z = _gelu_tanh_argument(u)
-    slope = MP.sqrt(2 / MP.pi) * (1 + 3 * MP.mpf("0.044715") * u**2)
-    # (1 + tanh z) / 2 = sigma(2 z), whose derivative is sigma(2 z) sigma(-2 z) 2 z'.
-    return _sigma(2 * z) + u * 2 * slope * _sigma(2 * z) * _sigma(-2 * z)
-
-
-def _mish_first(u):
-    soft = MP.log1p(MP.exp(u))
-    return MP.tanh(soft) + u * _sech2(soft) * _sigma(u)
-
-
-def _density(u):
-    return MP.exp(-u * u / 2) / MP.sqrt(2 * MP.pi)
-
-
-FORMULAS = {
-    "tanh": Formula(MP.tanh, _sech2, length=1.57),
-    "sigmoid": Formula(_sigma, lambda u: _sigma(u) * _sigma(-u), length=3.14),
-    "erf": Formula(MP.erf, lambda u: 2 / MP.sqrt(MP.pi) * MP.exp(-u * u)),
-    "relu": Formula(lambda u: u if _right(u) else MP.zero, lambda u: MP.one if _right(u) else MP.zero, (0,)),
-    "leaky_relu": Formula(
-        lambda u: u if _right(u) else MP.mpf(0.01) * u, lambda u: MP.one if _right(u) else MP.mpf(0.01), (0,)
-    ),
-    "softplus": Formula(lambda u: MP.log1p(MP.exp(u)), _sigma, length=3.14),
-    "selu": Formula(*_exponential(SELU_SCALE, SELU_ALPHA, 1), (0,)),
-    "elu": Formula(*_exponential(1, 1, 1), (0,)),
-    "celu": Formula(*_exponential(1, 1, 1), (0,)),
-    "swish": Formula(lambda u: u * _sigma(u), lambda u: _sigma(u) * (1 + u * _sigma(-u)), length=3.14),
-    "gelu": Formula(
-        lambda u: u * MP.erfc(-u / MP.sqrt(2)) / 2, lambda u: MP.erfc(-u / MP.sqrt(2)) / 2 + u * _density(u)
-    ),
-    "gelu_tanh": Formula(lambda u: u * _sigma(2 * _gelu_tanh_argument(u)), _gelu_tanh_first, length=2.4),
-    "bentid": Formula(
-        lambda u: (MP.sqrt(u * u + 1) - 1) / 2 + u, lambda u: u / (2 * MP.sqrt(u * u + 1)) + 1, length=1.0
-    ),
-    "atan": Formula(MP.atan, lambda u: 1 / (1 + u * u), length=1.0),
-    "asinh": Formula(MP.asinh, lambda u: 1 / MP.sqrt(1 + u * u), length=1.0),
-    "square": Formula(lambda u: u * u, lambda u: 2 * u),
-    "softsign": Formula(
-        lambda u: u / (1 + u) if _right(u) else u / (1 - u),
-        lambda u: 1 / (1 + u) ** 2 if _right(u) else 1 / (1 - u) ** 2, (0,), length=1.0,
-    ),
-    "sin": Formula(MP.sin, MP.cos),
-    "cos": Formula(MP.cos, lambda u: -MP.sin(u)),
-    "mish": Formula(lambda u: u * MP.tanh(MP.log1p(MP.exp(u))), _mish_first, length=2.3, centre=0.34),
-    "hardtanh": Formula(
-        lambda u: max(MP.mpf(-1), min(MP.one, u)), lambda u: MP.one if -1 < u < 1 else MP.zero, (-1, 1)
-    ),
-    "hardswish": Formula(
-        lambda u: u * max(MP.zero, min(MP.mpf(6), u + 3)) / 6,
-        lambda u: MP.one if u > 3 else (2 * u + 3) / 6 if u > -3 else MP.zero, (-3, 3),
-    ),
-    "relu6": Formula(lambda u: max(MP.zero, min(MP.mpf(6), u)), lambda u: MP.one if 0 < u < 6 else MP.zero, (0, 6)),
-    "identity": Formula(lambda u: u, lambda u: MP.one),
-}  # fmt: skip
+SELU_SCALE, SELU_ALPHA = (MP.mpf(x.numerator) / x.denominator for x in (formulas.SELU_SCALE, formulas.SELU_ALPHA))
 
 
 def two_slopes_formula(left):
     """The formula of left * u below zero and u above."""
-    return Formula(lambda u: u if u > 0 else MP.mpf(left) * u, lambda u: MP.one if u > 0 else MP.mpf(left), (0,))
+    return formulas.two_slopes(left).at(MP)
 
 
 # --- Gaussian expectations -------------------------------------------------------------------------------------------

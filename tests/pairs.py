@@ -18,120 +18,13 @@ from itertools import pairwise
 import flint
 from flint import arb
 
-from tests.oracles import Formula
+from tests.formulas import BALLS
 
 DIGITS = 22
 """What quadrature leaves out, absolutely; arithmetic has nine digits more, and a map may ask for more."""
 _NODES = 22
 _TERMS = 560
 _GRADES = (-10.5, -7.0, -4.0, -1.8, 0.0, 1.8, 4.0, 7.0, 10.5)
-
-
-def _sigma(u):
-    return 1 / (1 + (-u).exp())
-
-
-def _two(left, right, kink=0):
-    return lambda u: right(u) if u > kink else left(u)
-
-
-def _constant(value):
-    return lambda u: arb(value)
-
-
-def _same(u):
-    return u
-
-
-def _exponential(scale, alpha):
-    """Scale * u on the right, scale * alpha * (exp u - 1) on the left; the numbers are strings or integers."""
-
-    def left(u):
-        return arb(scale) * arb(alpha) * u.expm1()
-
-    def slope(u):
-        return arb(scale) * arb(alpha) * u.exp()
-
-    return Formula(_two(left, lambda u: arb(scale) * u), _two(slope, _constant(scale)), (0,), length=3.0)
-
-
-def _clip(low, high):
-    def value(u):
-        return arb(high) if u > high else u if u > low else arb(low)
-
-    return Formula(value, lambda u: arb(1 if low < u < high else 0), (low, high))
-
-
-def _tanh_slope(u):
-    return 1 - u.tanh() ** 2
-
-
-def _gelu_cdf(u):
-    return (-u / arb(2).sqrt()).erfc() / 2
-
-
-def _gelu_slope(u):
-    return _gelu_cdf(u) + u * (-u * u / 2).exp() / (2 * arb.pi()).sqrt()
-
-
-def _gelu_tanh_sigma(u):
-    return _sigma((8 / arb.pi()).sqrt() * (u + arb(44715) / 1000000 * u**3))
-
-
-def _gelu_tanh_slope(u):
-    s = _gelu_tanh_sigma(u)
-    return s + u * s * (1 - s) * (8 / arb.pi()).sqrt() * (1 + 3 * arb(44715) / 1000000 * u * u)
-
-
-def _mish(u):
-    y = u.exp()
-    n = y * (y + 2)
-    return u * n / (n + 2)
-
-
-def _mish_slope(u):
-    y = u.exp()
-    n = y * (y + 2)
-    return n / (n + 2) + u * 4 * y * (y + 1) / (n + 2) ** 2
-
-
-def _hardswish_slope(u):
-    return arb(1) if u > 3 else (2 * u + 3) / 6 if u > -3 else arb(0)
-
-
-def _swish_slope(u):
-    s = _sigma(u)
-    return s * (1 + u * (1 - s))
-
-
-BALLS = {
-    "tanh": Formula(lambda u: u.tanh(), _tanh_slope, length=1.5),
-    "sigmoid": Formula(_sigma, lambda u: _sigma(u) * _sigma(-u), length=3.0),
-    "erf": Formula(lambda u: u.erf(), lambda u: 2 / arb.pi().sqrt() * (-u * u).exp(), length=1.5),
-    "relu": Formula(_two(_constant(0), _same), _two(_constant(0), _constant(1)), (0,)),
-    "leaky_relu": Formula(_two(lambda u: arb(0.01) * u, _same), _two(_constant(0.01), _constant(1)), (0,)),
-    "softplus": Formula(lambda u: u.exp().log1p(), _sigma, length=3.0),
-    "selu": _exponential("1.0507009873554804934193349852946", "1.6732632423543772848170429916717"),
-    "elu": _exponential(1, 1),
-    "celu": _exponential(1, 1),
-    "swish": Formula(lambda u: u * _sigma(u), _swish_slope, length=3.0),
-    "gelu": Formula(lambda u: u * _gelu_cdf(u), _gelu_slope, length=2.0),
-    "gelu_tanh": Formula(lambda u: u * _gelu_tanh_sigma(u), _gelu_tanh_slope, length=1.8),
-    "bentid": Formula(
-        lambda u: ((u * u + 1).sqrt() - 1) / 2 + u, lambda u: u / (2 * (u * u + 1).sqrt()) + 1, length=1.0
-    ),
-    "atan": Formula(lambda u: u.atan(), lambda u: 1 / (1 + u * u), length=1.0),
-    "asinh": Formula(lambda u: u.asinh(), lambda u: 1 / (1 + u * u).sqrt(), length=1.0),
-    "square": Formula(lambda u: u * u, lambda u: 2 * u),
-    "softsign": Formula(lambda u: u / (1 + abs(u)), lambda u: 1 / (1 + abs(u)) ** 2, (0,), length=1.0),
-    "sin": Formula(lambda u: u.sin(), lambda u: u.cos(), length=2.0, parameters={"oscillates": True}),
-    "cos": Formula(lambda u: u.cos(), lambda u: -u.sin(), length=2.0, parameters={"oscillates": True}),
-    "mish": Formula(_mish, _mish_slope, length=2.0, centre=0.34),
-    "hardtanh": _clip(-1, 1),
-    "hardswish": Formula(lambda u: u * _clip(0, 6).value(u + 3) / 6, _hardswish_slope, (-3, 3)),
-    "relu6": _clip(0, 6),
-    "identity": Formula(_same, _constant(1)),
-}  # fmt: skip
 
 
 @lru_cache(maxsize=8)
@@ -190,10 +83,10 @@ class Layer:
 
     def grading(self, reach, smear=0.0):
         """Breaks in x towards complex singularities, whose real parts are ``smear`` uncertain."""
-        length, largest = self.formula.length, self.width * reach + abs(float(self.shift))
+        length, largest = self.formula.strip, self.width * reach + abs(float(self.shift))
         if math.isinf(length):
             return []
-        if self.formula.parameters.get("oscillates"):
+        if self.formula.oscillates:
             distances = [2.0 * length * k for k in range(math.ceil(largest / (2.0 * length)) + 1)]
         else:
             distances = [length / 2 * 2.0**k for k in range(math.ceil(math.log2(2 * largest / length + 2)))]
@@ -310,7 +203,7 @@ class PairMap:
     @staticmethod
     def _steps(one, two, beta, digits, reach, even):
         """The trapezoidal rule in b, for pieces that are analytic in a strip."""
-        strip = min(layer.formula.length / (layer.width * beta) for layer in (one, two))
+        strip = min(layer.formula.strip / (layer.width * beta) for layer in (one, two))
         decay = (digits + 5) * math.log(10)
         strip = min(0.9 * strip, math.sqrt(2 * decay))
         h = arb(2 * math.pi * strip / (decay + strip**2 / 2))

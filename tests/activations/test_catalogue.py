@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from qcmap.activations import CATALOGUE, activation
-from tests.oracles import FORMULAS, MP, Formula
+from tests.formulas import FORMULAS, MP, Formula
 
 POINTS = st.floats(-700, 700) | st.floats(-8, 8) | st.floats(-1e-3, 1e-3)
 POLYNOMIAL = ("hardswish", "hardtanh", "identity", "leaky_relu", "relu", "relu6", "square")

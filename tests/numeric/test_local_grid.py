@@ -17,7 +17,7 @@ import qcmap as qc
 from qcmap.activations import CATALOGUE
 from qcmap.errors import QCMapError
 from qcmap.numeric import LocalMaps, Transform
-from tests.oracles import Formula
+from tests.formulas import Formula
 from tests.pairs import PairMap
 
 CONSTANTS = (0.4, -0.3, 0.2, 1.7)
