@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qcmap.activations._closed_forms import Kernel
+from qcmap.activations._derivatives import formula_pieces
 from qcmap.activations._functions import AT_ONCE
 from qcmap.errors import ActivationError, ArgumentError
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 Function = Callable[[Array], Array]
 Piece = Callable[[Array, int], Array]
+Growth = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,8 @@ class Activation:
         Every point where phi is not analytic, in increasing order.
     pieces
         The analytic pieces between the kinks, one more than these: each maps an array u and an order >= 1 to the
-        derivative of that order, up to the ends of its interval. Empty if no derivatives beyond the fields are known.
+        derivative of that order, up to the ends of its interval. Left out: those of ``expression``, each evaluated in
+        ball arithmetic to the last place, a point in about 0.1 ms. Empty if there is no expression either.
     centre, length
         No complex singularity of phi's analytic pieces lies nearer to ``centre`` than ``length``, nor nearer to a real
         u than about half of abs(u - centre). Quadrature panels are graded by it; infinity means that the pieces are
@@ -78,6 +81,9 @@ class Activation:
         Whether the negative slope is a parameter that shaping may choose (leaky relu).
     expression
         phi as a sympy-readable string in the variable ``u``, if known.
+    growth
+        Pairs (K, p) with abs(phi(u)) <= K max(1, abs(u))^p for all real u, and the same for phi' and phi'': what proofs
+        need for tails. They have them of the catalogue's own rows only.
     kernel
         E[phi(sqrt(q1) x) phi(sqrt(q2) y)] in closed form, if known.
     torch
@@ -100,9 +106,14 @@ class Activation:
     two_slopes: tuple[float, float] | None = None
     free_slope: bool = False
     expression: str | None = None
+    growth: Growth | None = None
     kernel: Kernel | None = None
     torch: TorchFunction | None = None
     parameters: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __post_init__(self) -> None:
+        if not self.pieces and self.expression is not None:
+            object.__setattr__(self, "pieces", formula_pieces(self.expression, len(self.kinks)))
 
     def __call__(self, u: ArrayLike) -> Array:
         """Phi(u), for real u of any shape; raises `ArgumentError` if u is not made of real numbers."""

@@ -1,4 +1,6 @@
-"""The formulas of the catalogue: value, first and second derivative, in numpy, free of overflow and cancellation.
+"""Formulas of the catalogue that take more than a line: value, first and second derivative, in numpy.
+
+They are free of overflow and cancellation.
 
 Each function takes a float64 array of any shape and returns one of the same shape. At a kink the derivatives take the
 value of the left side, which changes no integral. Derivatives of higher order are in ``_derivatives.py``.
@@ -145,21 +147,11 @@ GELU: Jet = (
     lambda u: (2 - u * u) * _normal_pdf(u),
 )
 GELU_TANH: Jet = lambda u: 0.5 * u * (1 + np.tanh(_gelu_tanh_inner(u)[0])), _gelu_tanh_first, _gelu_tanh_second
-BENTID: Jet = (
-    lambda u: u * u / (2 * (np.sqrt(u * u + 1) + 1)) + u,
-    lambda u: u / (2 * np.sqrt(u * u + 1)) + 1,
-    lambda u: 0.5 * (u * u + 1) ** -1.5,
-)
-ATAN: Jet = np.arctan, lambda u: 1 / (1 + u * u), lambda u: -2 * u / (1 + u * u) ** 2
-ASINH: Jet = np.arcsinh, lambda u: 1 / np.sqrt(1 + u * u), lambda u: -u * (1 + u * u) ** -1.5
-SQUARE: Jet = lambda u: u * u, lambda u: 2 * u, lambda u: 2 * np.ones_like(u)
 SOFTSIGN: Jet = (
     lambda u: u / (1 + np.abs(u)),
     lambda u: (1 + np.abs(u)) ** -2,
     lambda u: np.where(u > 0, -2.0, 2.0) * (1 + np.abs(u)) ** -3,
 )
-SIN: Jet = np.sin, np.cos, lambda u: -np.sin(u)
-COS: Jet = np.cos, lambda u: -np.sin(u), lambda u: -np.cos(u)
 MISH: Jet = lambda u: u * _mish_parts(u)[0], _mish_first, _mish_second
 HARDSWISH: Jet = (
     lambda u: u * np.clip(u + 3, 0, 6) / 6,

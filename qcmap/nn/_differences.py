@@ -27,7 +27,7 @@ REACH = defaultdict(lambda: 4.0, erf=1.5)
 
 def has_difference(act: Activation, y: float) -> bool:
     """Whether there is a formula: the function is the catalogue's own, and y within `REACH`."""
-    own = act.name in _TABLE and act.catalogued
+    own = act.name in NAMES and act.catalogued
     return own and abs(y) <= REACH[act.name]
 
 
@@ -277,3 +277,5 @@ _TABLE: dict[str, Callable[..., Difference]] = {
     "swish": _swish,
     "tanh": _tanh,
 }
+NAMES = tuple(_TABLE)
+"""Of which there are formulas; differences of others are taken in float64 (`ShapedActivation`)."""

@@ -81,7 +81,7 @@ class ShapedActivation(PlainActivation):
     t = alpha * (u - u0), by a formula for the difference that does not cancel: to a few units in the last place of
     phi_hat(u), also next to u0 (docs/layers.md). Half precision, whatever autocast says, is widened to float32 for it
     and rounded once; so is the derivative, gamma * alpha * phi'. Float64 input takes the definition as it stands, and
-    so do, in float64, functions that are not the catalogue's or have y beyond 4.
+    so do, in float64, functions without such a formula, or with y beyond 4.
 
     Parameters
     ----------

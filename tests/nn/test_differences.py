@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 import qcmap as qc
 from qcmap.activations import CATALOGUE, Activation, activation
 from qcmap.nn import ShapedActivation
-from qcmap.nn._differences import REACH, difference, has_difference
+from qcmap.nn._differences import NAMES, REACH, difference, has_difference
 from qcmap.numeric import Transform
 
 Array = NDArray[np.float64]
 
-ROWS = [activation(name) for name in CATALOGUE] + [
+ROWS = [activation(name) for name in NAMES] + [
     activation("leaky_relu", negative_slope=0.3),
     activation("elu", alpha=0.7),
     activation("celu", alpha=1.6),

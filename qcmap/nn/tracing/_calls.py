@@ -9,6 +9,7 @@ from typing import Any
 from torch import fx, nn
 from torch._ops import OpOverload
 
+from qcmap.activations import _rows as activations
 from qcmap.nn.tracing._feature import Constant, Feature
 
 _POOLS = "max", "avg", "adaptive_avg", "adaptive_max"
@@ -22,11 +23,12 @@ ALIASES: Mapping[str, str] = {
     **{f"upsample_{mode}{n}d": f"upsample_{mode}" for mode in _RESIZES for n in (1, 2, 3)},
     **{f"_upsample_nearest_exact{n}d": "upsample_nearest" for n in (1, 2, 3)}, "upsample": "interpolate",
     "truediv": "div", "true_divide": "div", "divide": "div", "multiply": "mul", "subtract": "sub", "negative": "neg",
-    "concat": "cat", "concatenate": "cat", "silu": "swish", "arctan": "atan", "arcsinh": "asinh", "absolute": "abs",
-    "square": "square", "_softmax": "softmax", "bmm": "matmul", "mm": "matmul", "swapaxes": "transpose",
+    "concat": "cat", "concatenate": "cat", "absolute": "abs", "_softmax": "softmax",
+    "bmm": "matmul", "mm": "matmul", "swapaxes": "transpose",
     "swapdims": "transpose", "t": "transpose", "T": "transpose", "mT": "transpose", "movedim": "permute",
     "moveaxis": "permute", "type_as": "to", "_native_batch_norm_legit_no_training": "batch_norm",
-    "_unsafe_view": "view", "_to_copy": "to", "embedding_bag": "embedding_bag",
+    "_unsafe_view": "view", "_to_copy": "to",
+    **activations.ALIASES,
 }  # fmt: skip
 """Spellings of functions, methods and operators, by the name that the tables use."""
 
@@ -90,17 +92,18 @@ def spelled(node: fx.Node) -> tuple[str, str]:
     """The common name of a call of a function or method, and its spelling."""
     target: Any = node.target
     if node.op == "call_method":
-        return _common(str(target)), f"tensor.{target}"
+        return common(str(target)), f"tensor.{target}"
     if target is getattr:
-        return _common(str(node.args[1])), f"tensor.{node.args[1]}"
+        return common(str(node.args[1])), f"tensor.{node.args[1]}"
     if isinstance(target, OpOverload):
-        return _common(target._schema.name.split("::")[1]), str(target)
+        return common(target._schema.name.split("::")[1]), str(target)
     name = str(getattr(target, "__name__", target))
     home = str(getattr(target, "__module__", "") or "torch").replace("torch._C._nn", "torch.nn.functional")
     home = {"_operator": "operator", "builtins": "torch"}.get(home, home)
-    return _common(name), f"{home}.{name}"
+    return common(name), f"{home}.{name}"
 
 
-def _common(name: str) -> str:
+def common(name: str) -> str:
+    """The name by which the tables know a function."""
     plain = name.removeprefix("special_").removesuffix("_") or name
     return ALIASES.get(plain, plain)

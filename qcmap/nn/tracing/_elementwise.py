@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from qcmap.activations import activation
+from qcmap.activations import CATALOGUE, activation
 from qcmap.architecture import Nonlinear
-from qcmap.nn.tracing._calls import Call
+from qcmap.nn.tracing._calls import Call, common
 from qcmap.nn.tracing._expressions import catalogued, named_activation
 from qcmap.nn.tracing._feature import Constant, Feature, Pointwise
 
@@ -53,14 +53,6 @@ FORMULAS: Mapping[str, tuple[str, str]] = {
     "clamp_max": ("max=oo", "Min(u, {max})"),
 }
 """Functions that the catalogue lacks, or has for some parameters only: their parameters with defaults, and formulas."""
-CATALOGUED: Mapping[str, str] = {
-    **dict.fromkeys(("tanh", "sigmoid", "erf", "relu", "selu", "swish", "mish", "atan", "asinh", "square", "softsign",
-                     "sin", "cos", "hardswish", "relu6", "bentid"), ""),
-    "leaky_relu": "negative_slope",
-    "elu": "alpha",
-    "celu": "alpha",
-}  # fmt: skip
-"""Functions of the catalogue by torch's name, which is the catalogue's, and the parameter that they share."""
 
 
 def bent(t: Translator, call: Call, x: Feature, function: str | Named) -> Feature:
@@ -86,11 +78,14 @@ def pointwise_of(x: Feature) -> Pointwise:
     return x.pointwise or Pointwise(x, lambda u: u, bent=False)
 
 
-def _catalogued(name: str, parameter: str) -> Rule:
+def _catalogued(name: str) -> Rule:
+    """An activation whose parameters have the names that torch gives them."""
+    parameters = activation(name).parameters
+
     def rule(t: Translator, call: Call) -> Feature:
-        given = call.bound(f"input {parameter}")
+        given = call.bound(" ".join(["input", *parameters]))
         x = one(t, call, given)
-        values = {parameter: float(given[parameter])} if given.get(parameter) is not None else {}
+        values = {key: float(given[key]) for key in parameters if given.get(key) is not None}
         return bent(t, call, x, catalogued(name, values))
 
     return rule
@@ -154,6 +149,12 @@ def _power(t: Translator, call: Call) -> Feature:
     return applied(t, call, x, lambda: Nonlinear(named_activation(lambda u: u**n)), lambda u: u**n)
 
 
+def function_of(name: str) -> str | None:
+    """The common name of the torch function that the catalogue has for an activation."""
+    counterpart = activation(name).torch
+    return None if counterpart is None else common(counterpart.path.rpartition(".")[2])
+
+
 def product(t: Translator, call: Call, x: Feature, y: Feature, *, inverse: bool = False) -> Feature | None:
     """The product (or quotient) of two functions of one feature map, an activation of it; None if they are not."""
     first, second = pointwise_of(x), pointwise_of(y)
@@ -165,7 +166,7 @@ def product(t: Translator, call: Call, x: Feature, y: Feature, *, inverse: bool 
 
 
 RULES: dict[str, Rule] = {
-    **{name: _catalogued(name, parameter) for name, parameter in CATALOGUED.items()},
+    **{name: _catalogued(name) for name in CATALOGUE if function_of(name) == name},
     **{name: _formula(*row) for name, row in FORMULAS.items()},
     "gelu": _gelu,
     "prelu": _prelu,

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from qcmap.activations._rows import ALIASES
 from qcmap.nn.tracing import _elementwise, _layers, _own, _pools, _refusals, _views, _wiring
+from qcmap.nn.tracing._calls import common
 
 if TYPE_CHECKING:
     from qcmap.nn.tracing._translate import Rule
@@ -33,22 +35,21 @@ _PLAIN = {
     "Linear": "linear", "Embedding": "embedding", "Identity": "identity", "Flatten": "flatten",
     "Unflatten": "unflatten", "Dropout": "dropout", "AlphaDropout": "alpha_dropout",
     "FeatureAlphaDropout": "feature_alpha_dropout", "SyncBatchNorm": "batch_norm", "LayerNorm": "layer_norm",
-    "GroupNorm": "group_norm", "RMSNorm": "rms_norm", "ReLU": "relu", "ReLU6": "relu6", "Tanh": "tanh",
-    "Sigmoid": "sigmoid", "SiLU": "swish", "Mish": "mish", "SELU": "selu", "GELU": "gelu", "Softsign": "softsign",
-    "Hardswish": "hardswish", "Hardtanh": "hardtanh", "Hardsigmoid": "hardsigmoid", "LogSigmoid": "logsigmoid",
-    "Tanhshrink": "tanhshrink", "Softshrink": "softshrink", "Softplus": "softplus", "LeakyReLU": "leaky_relu",
-    "ELU": "elu", "CELU": "celu", "PReLU": "prelu", "RReLU": "rrelu", "Threshold": "threshold", "GLU": "glu",
-    "Softmax": "softmax", "LogSoftmax": "log_softmax", "Softmin": "softmax", "Softmax2d": "softmax",
+    "GroupNorm": "group_norm", "RMSNorm": "rms_norm", "RReLU": "rrelu", "GLU": "glu", "Softmax": "softmax",
+    "LogSoftmax": "log_softmax", "Softmin": "softmax", "Softmax2d": "softmax",
     "Upsample": "interpolate", "UpsamplingNearest2d": "interpolate", "UpsamplingBilinear2d": "interpolate",
     "PixelShuffle": "pixel_shuffle", "PixelUnshuffle": "pixel_unshuffle", "ChannelShuffle": "channel_shuffle",
     "MultiheadAttention": "multi_head_attention", "LocalResponseNorm": "local_response_norm",
     "Bilinear": "bilinear", "Fold": "fold", "Unfold": "unfold",
     "Hardshrink": "hardshrink", "EmbeddingBag": "embedding_bag", "CosineSimilarity": "cosine_similarity",
 }  # fmt: skip
+_ACTIVATIONS = {name.replace("_", ""): common(name) for name in (*_elementwise.RULES, *ALIASES)}
+"""Modules of activations have the names of their functions, but for capitals."""
 OWN: tuple[type[nn.Module], ...] = tuple(_own.MODULES)
 """The modules of this package, each one call."""
 MODULES: Mapping[type[nn.Module], str] = {
     **{getattr(nn, name): word for name, word in _PLAIN.items() if hasattr(nn, name)},
+    **{getattr(nn, name): _ACTIVATIONS[name.lower()] for name in dir(nn) if name.lower() in _ACTIVATIONS},
     **{
         getattr(nn, f"{name}{n}d"): word
         for name, word in _SPATIAL.items()

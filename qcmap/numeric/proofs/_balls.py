@@ -16,6 +16,7 @@ from fractions import Fraction
 from flint import acb, arb, ctx, fmpq
 
 from qcmap.activations import Activation
+from qcmap.activations._ball_formula import BallPieces, ball_pieces
 from qcmap.errors import ActivationError
 
 Jet = Callable[[acb], tuple[acb, acb, acb]]
@@ -79,11 +80,6 @@ def _swish(u: acb) -> tuple[acb, acb, acb]:
     return u * s, s + u * slope, 2 * slope + u * curvature
 
 
-def _erf(u: acb) -> tuple[acb, acb, acb]:
-    slope = 2 * (-u * u).exp() / arb.pi().sqrt()
-    return u.erf(), slope, -2 * u * slope
-
-
 def _gelu(u: acb) -> tuple[acb, acb, acb]:
     density = (-u * u / 2).exp() / (2 * arb.pi()).sqrt()
     mass = (-u / arb(2).sqrt()).erfc() / 2
@@ -98,23 +94,6 @@ def _gelu_tanh(u: acb) -> tuple[acb, acb, acb]:
     return u * s, s + u * slope * inner, 2 * slope * inner + u * (curvature * inner * inner + slope * bend)
 
 
-def _bentid(u: acb) -> tuple[acb, acb, acb]:
-    root = (1 + u * u).sqrt(analytic=True)
-    return (root - 1) / 2 + u, u / (2 * root) + 1, 1 / (2 * root**3)
-
-
-def _atan(u: acb) -> tuple[acb, acb, acb]:
-    # atan has the branch cuts of sqrt(1 + u^2), whose zero times anything says where it is analytic.
-    square = 1 + u * u
-    guard = 0 * square.sqrt(analytic=True)
-    return u.atan() + guard, 1 / square, -2 * u / square**2
-
-
-def _asinh(u: acb) -> tuple[acb, acb, acb]:
-    root = (1 + u * u).sqrt(analytic=True)
-    return u.asinh() + 0 * root, 1 / root, -u / root**3
-
-
 def _mish(u: acb) -> tuple[acb, acb, acb]:
     # tanh(log(1 + e)) = 1 - 2 / w with w = (1 + e)^2 + 1, e = exp(u); w' = 2 (1 + e) e and w'' = w' + 2 e^2.
     e = u.exp()
@@ -125,23 +104,8 @@ def _mish(u: acb) -> tuple[acb, acb, acb]:
     return u * height, height + u * slope, 2 * slope + u * curvature
 
 
-def _sin(u: acb) -> tuple[acb, acb, acb]:
-    s, c = u.sin_cos()
-    return s, c, -s
-
-
-def _cos(u: acb) -> tuple[acb, acb, acb]:
-    s, c = u.sin_cos()
-    return c, -s, -c
-
-
-def _polynomial(constant: arb, linear: arb, square: arb) -> Jet:
-    """constant + linear u + square u^2."""
-    return lambda u: (constant + u * (linear + square * u), linear + 2 * square * u, acb(2 * square))
-
-
-def _line(slope: arb, constant: arb | int = 0) -> Jet:
-    return _polynomial(arb(constant), slope, arb(0))
+def _line(slope: arb) -> Jet:
+    return lambda u: (slope * u, acb(slope), acb(0))
 
 
 def _exponential(height: Callable[[], arb], width: arb) -> Jet:
@@ -155,14 +119,6 @@ def _exponential(height: Callable[[], arb], width: arb) -> Jet:
     return jet
 
 
-def _softsign(side: int) -> Jet:
-    def jet(u: acb) -> tuple[acb, acb, acb]:
-        below = 1 / (1 + side * u)
-        return u * below, below**2, -2 * side * below**3
-
-    return jet
-
-
 def _selu_right(u: acb) -> tuple[acb, acb, acb]:
     scale = rational("1.0507009873554804934193349852946")
     return scale * u, acb(scale), acb(0)
@@ -172,24 +128,16 @@ def _selu_height() -> arb:
     return rational("1.0507009873554804934193349852946") * rational("1.6732632423543772848170429916717")
 
 
-# One row a smooth function: its jet and the growth of phi, phi', phi'' (docs/certificates.md derives these bounds).
-_SMOOTH: dict[str, tuple[Jet, tuple[tuple[int, int], ...]]] = {
-    "tanh": (_tanh, ((1, 0), (1, 0), (1, 0))),
-    "sigmoid": (logistic, ((1, 0), (1, 0), (1, 0))),
-    "erf": (_erf, ((1, 0), (2, 0), (2, 0))),
-    "softplus": (_softplus, ((2, 1), (1, 0), (1, 0))),
-    "swish": (_swish, ((1, 1), (2, 0), (1, 0))),
-    "gelu": (_gelu, ((1, 1), (2, 0), (1, 0))),
-    "gelu_tanh": (_gelu_tanh, ((1, 1), (2, 3), (2, 5))),
-    "bentid": (_bentid, ((2, 1), (2, 0), (1, 0))),
-    "atan": (_atan, ((2, 0), (1, 0), (1, 0))),
-    "asinh": (_asinh, ((1, 1), (1, 0), (1, 0))),
-    "square": (_polynomial(arb(0), arb(0), arb(1)), ((1, 2), (2, 1), (2, 0))),
-    "sin": (_sin, ((1, 0), (1, 0), (1, 0))),
-    "cos": (_cos, ((1, 0), (1, 0), (1, 0))),
-    "mish": (_mish, ((1, 1), (2, 1), (5, 1))),
-    "identity": (_line(arb(1)), ((1, 1), (1, 0), (0, 0))),
+_TIGHTER: dict[str, Jet] = {
+    "tanh": _tanh,
+    "sigmoid": logistic,
+    "softplus": _softplus,
+    "swish": _swish,
+    "gelu": _gelu,
+    "gelu_tanh": _gelu_tanh,
+    "mish": _mish,
 }
+"""Jets of smooth functions that are tighter, or have fewer operations, than those of the formula."""
 
 
 def _growth(*rows: tuple[float | arb, int]) -> tuple[tuple[arb, int], tuple[arb, int], tuple[arb, int]]:
@@ -204,39 +152,39 @@ def two_lines(name: str, left: arb, right: arb) -> BallActivation:
     return BallActivation(name, (arb(0),), (_line(left), _line(right)), growth, smooth_slope=False)
 
 
-def _with_kinks(act: Activation) -> BallActivation | None:
-    """The catalogue's functions with kinks."""
-    zero, one = arb(0), arb(1)
-    if act.two_slopes is not None:
+def _with_parameters(act: Activation) -> BallActivation | None:
+    """The catalogue's functions whose constants are parameters, or decimals."""
+    if act.two_slopes is not None and act.kinks:
         return two_lines(act.name, *map(arb, act.two_slopes))
-    if act.name in ("elu", "celu", "selu"):
-        alpha = arb(act.parameters.get("alpha", 1.0))
-        width = alpha if act.name == "celu" else one
-        with ctx.workprec(64):
-            size = 2 if act.name == "selu" else max(one, abs(alpha), abs(alpha / width), abs(alpha / width**2)).upper()
-        right = _selu_right if act.name == "selu" else _line(one)
-        left = _exponential(_selu_height if act.name == "selu" else lambda: alpha, width)
-        smooth = act.name == "celu" or (act.name == "elu" and bool(alpha == 1))
-        return BallActivation(act.name, (zero,), (left, right), _growth((size, 1), (size, 0), (size, 0)), smooth)
-    flat, growth = _polynomial, _growth((1, 0), (1, 0), (0, 0))
-    if act.name == "hardtanh":
-        pieces = (flat(-one, zero, zero), _line(one), flat(one, zero, zero))
-        return BallActivation("hardtanh", (-one, one), pieces, growth, smooth_slope=False)
-    if act.name == "relu6":
-        pieces = (flat(zero, zero, zero), _line(one), flat(arb(6), zero, zero))
-        growth = _growth((6, 0), (1, 0), (0, 0))
-        return BallActivation("relu6", (zero, arb(6)), pieces, growth, smooth_slope=False)
-    if act.name == "hardswish":
+    if act.name not in ("elu", "celu", "selu"):
+        return None
+    one, alpha = arb(1), arb(act.parameters.get("alpha", 1.0))
+    width = alpha if act.name == "celu" else one
+    with ctx.workprec(64):
+        size = 2 if act.name == "selu" else max(one, abs(alpha), abs(alpha / width), abs(alpha / width**2)).upper()
+    right = _selu_right if act.name == "selu" else _line(one)
+    left = _exponential(_selu_height if act.name == "selu" else lambda: alpha, width)
+    smooth = act.name == "celu" or (act.name == "elu" and bool(alpha == 1))
+    return BallActivation(act.name, (arb(0),), (left, right), _growth((size, 1), (size, 0), (size, 0)), smooth)
 
-        def middle(u: acb) -> tuple[acb, acb, acb]:
-            return u * (u + 3) / 6, (2 * u + 3) / 6, acb(arb(1) / 3)
 
-        pieces = (flat(zero, zero, zero), middle, _line(one))
-        growth = _growth((1, 1), (2, 0), (1, 0))
-        return BallActivation("hardswish", (arb(-3), arb(3)), pieces, growth, smooth_slope=False)
-    if act.name == "softsign":
-        return BallActivation("softsign", (zero,), (_softsign(-1), _softsign(1)), _growth((1, 0), (1, 0), (2, 0)))
-    return None
+def _jet_of(pieces: BallPieces, k: int) -> Jet:
+    value, first, second = (pieces.derivative(k, order) for order in range(3))
+    return lambda u: (value(u), first(u), second(u))
+
+
+def _from_formula(act: Activation) -> BallActivation | None:
+    """From the row's formula and growth."""
+    if act.growth is None or act.expression is None:
+        return None
+    growth, smooth_slope = _growth(*act.growth), not any(kink.slope for kink in act.kinks)
+    if act.name in _TIGHTER:
+        return BallActivation(act.name, (), (_TIGHTER[act.name],), growth)
+    pieces = ball_pieces(act.expression)
+    kinks = tuple(kink(acb(0)).real for kink in pieces.kinks)
+    return BallActivation(
+        act.name, kinks, tuple(_jet_of(pieces, k) for k in range(len(pieces))), growth, smooth_slope
+    )  # fmt: skip
 
 
 def ball_activation(act: Activation) -> BallActivation:
@@ -249,11 +197,8 @@ def ball_activation(act: Activation) -> BallActivation:
     """
     from qcmap.activations._catalogue import CATALOGUE, named
 
-    if act.name in CATALOGUE and named(act.name, **act.parameters).expression == act.expression:
-        if act.name in _SMOOTH:
-            jet, growth = _SMOOTH[act.name]
-            return BallActivation(act.name, (), (jet,), _growth(*growth))
-        known = _with_kinks(act)
+    if act.name in CATALOGUE and (row := named(act.name, **act.parameters)).expression == act.expression:
+        known = _with_parameters(row) or _from_formula(row)
         if known is not None:
             return known
     if act.expression is None:
