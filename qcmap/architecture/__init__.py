@@ -8,6 +8,7 @@ from qcmap.architecture._files import load, save
 from qcmap.architecture._node import Algebra, Node
 from qcmap.architecture._ops import (
     OPS,
+    TRANSPARENT,
     Affine,
     BatchNorm,
     Channels,
@@ -37,6 +38,7 @@ from qcmap.architecture._values import Locations, is_symbolic
 __all__ = [
     "OPS",
     "RULES",
+    "TRANSPARENT",
     "Affine",
     "Algebra",
     "Architecture",

@@ -30,12 +30,14 @@ class Op:
     """What a node does.
 
     ``kind`` is its name in messages and files; ``arity`` the number of inputs, None for any; ``constants`` the fields
-    that may hold sympy expressions.
+    that may hold sympy expressions. A ``transparent`` op passes on the q, c and m values and the channel means of the
+    one map that it reads, so maps, slopes and kernels need no rule for it.
     """
 
     kind: ClassVar[str] = "op"
     arity: ClassVar[int | None] = 1
     constants: ClassVar[tuple[str, ...]] = ()
+    transparent: ClassVar[bool] = False
 
     def check(self, node: str, inputs: int) -> None:
         """Raise `ArchitectureError`, naming ``node``, if the number of inputs or the op's own data are wrong."""

@@ -227,6 +227,7 @@ class Pool(Op):
     kernel: Locations = ()
     stride: int | None = None
     padding: int = 0
+    transparent: ClassVar[bool] = True
 
     def validate(self, node: str, inputs: int) -> None:
         """Sizes must be positive integers."""
@@ -256,6 +257,7 @@ class WeightedMeanPool(Op):
     """Pooling over the whole map with weights drawn from N(0, 1/locations) (DKS, section 20.1.2)."""
 
     kind: ClassVar[str] = "weighted_mean_pool"
+    transparent: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +269,7 @@ class Upsample(Op):
 
     factors: Locations
     kind: ClassVar[str] = "upsample"
+    transparent: ClassVar[bool] = True
 
     def validate(self, node: str, inputs: int) -> None:
         """The factors must be positive integers, one for each axis."""
@@ -316,6 +319,7 @@ class Output(Op):
     """A named output: the identity. It is an output of the architecture and nothing reads it."""
 
     kind: ClassVar[str] = "output"
+    transparent: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,3 +345,5 @@ OPS: dict[str, type[Op]] = {
     )
 }  # fmt: skip
 """Every op by its kind."""
+TRANSPARENT: tuple[type[Op], ...] = tuple(op for op in OPS.values() if op.transparent)
+"""The ops that pass on what they read."""

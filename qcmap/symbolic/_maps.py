@@ -14,16 +14,14 @@ from typing import Any
 import sympy
 
 from qcmap.architecture import (
-    OPS,
+    TRANSPARENT,
     Affine,
     Algebra,
     Architecture,
-    BatchNorm,
     Concat,
     Gate,
     Input,
     LayerNorm,
-    Multiply,
     Node,
     Nonlinear,
     Op,
@@ -103,7 +101,7 @@ class SymbolicMaps:
             return Pair(given, own, own) if keep and own != 1 else self.start
 
         rules: dict[type[Op], Callable[[Node, list[Pair]], Pair]] = {
-            **dict.fromkeys(OPS.values(), _unchanged),
+            **dict.fromkeys(TRANSPARENT, _unchanged),
             Input: started,
             Affine: self._affine,
             Nonlinear: self._nonlinear,
@@ -113,8 +111,6 @@ class SymbolicMaps:
             LayerNorm: self._layer_norm,
             Gate: self._gate,
         }
-        for op in (BatchNorm, Multiply):
-            del rules[op]
         self.values: Mapping[str, Pair] = arch.fold(Algebra("symbolic C map", rules))
 
     def _affine(self, node: Node, values: list[Pair]) -> Pair:

@@ -4,11 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from qcmap.architecture import OPS, Affine, Architecture, BatchNorm, Multiply, Node, Sum, Weight, is_symbolic
+from qcmap.architecture import (
+    TRANSPARENT,
+    Affine,
+    Architecture,
+    Concat,
+    Gate,
+    Input,
+    LayerNorm,
+    Node,
+    Nonlinear,
+    Scale,
+    Sum,
+    Weight,
+    is_symbolic,
+)
 from qcmap.errors import ArchitectureError
 from qcmap.symbolic._shares import exact, expression
 
-_KNOWN = frozenset(OPS.values())
+_SLOPED = frozenset((Input, Affine, Nonlinear, Sum, Concat, Scale, LayerNorm, Gate, *TRANSPARENT))
 
 
 def channel_counts(arch: Architecture, v: int) -> tuple[Weight, ...]:
@@ -64,7 +78,7 @@ def q_value(q: Mapping[str, Weight], name: str) -> Weight:
 
 def refuse_unmapped(node: Node) -> None:
     """Raise `ArchitectureError` for an op without a slope, or an affine layer whose biases have a variance."""
-    if isinstance(node.op, (BatchNorm, Multiply)) or type(node.op) not in _KNOWN:
+    if type(node.op) not in _SLOPED:
         raise ArchitectureError(node.id, f"a {node.op.kind} has no C map, so no slope", "take it out")
     if isinstance(node.op, Affine) and node.op.bias_variance != 0:
         raise ArchitectureError(

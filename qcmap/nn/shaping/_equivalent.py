@@ -42,9 +42,7 @@ from qcmap.architecture import (
     MeanPool,
     Node,
     Nonlinear,
-    Output,
     Sum,
-    Upsample,
     WeightedMeanPool,
 )
 from qcmap.errors import ArchitectureError
@@ -112,7 +110,6 @@ def equivalence(arch: Architecture, shaping: Shaping, pool_sums: Mapping[str, fl
     return _Solver(arch, shaping, pool_sums).solve()
 
 
-_PASS = (MaxPool, MeanPool, WeightedMeanPool, Upsample, Output)
 _FREE = (Affine, LayerNorm)
 
 
@@ -171,7 +168,7 @@ class _Solver:
             return None
         if isinstance(reader.op, WeightedMeanPool):
             return Affinity(want.scale, want.shift / self.pool_sums[reader.id])
-        if isinstance(reader.op, _PASS):
+        if reader.op.transparent:
             return want
         if isinstance(reader.op, Concat):
             start, parts = 0, []
@@ -194,9 +191,9 @@ class _Solver:
         readers = self.readers[node.id]
         if self.asked[node.id] is not None or len(readers) != 1 or node.id in self.arch.outputs:
             return False
-        if not isinstance(node.op, (*_FREE, *_PASS)):
+        if not (node.op.transparent or isinstance(node.op, _FREE)):
             return False
-        return isinstance(readers[0].op, Sum) or (isinstance(readers[0].op, _PASS) and self.slack[readers[0].id])
+        return isinstance(readers[0].op, Sum) or (readers[0].op.transparent and self.slack[readers[0].id])
 
     # --- what nodes give, forwards; None is slack, which the sum decides ---
 
@@ -212,7 +209,7 @@ class _Solver:
         if isinstance(op, Sum):
             return self._sum(node, op)
         values = [self.found[name] for name in node.inputs]
-        if isinstance(op, _PASS):
+        if op.transparent:
             return self._passed(node, values[0])
         if isinstance(op, Concat):
             return self._joined(node, [value or IDENTITY for value in values])
@@ -264,7 +261,7 @@ class _Solver:
         """Give a slack branch, and the poolings that it comes through, its constants."""
         self.found[name] = value
         node = self.arch[name]
-        if isinstance(node.op, _PASS):
+        if node.op.transparent:
             if isinstance(node.op, WeightedMeanPool):
                 value = Affinity(value.scale, value.shift / self.pool_sums[name])
             self._settle(node.inputs[0], value)

@@ -16,14 +16,9 @@ from qcmap.architecture import (
     Affine,
     Architecture,
     Input,
-    MaxPool,
-    MeanPool,
     Node,
     Nonlinear,
-    Output,
     Scale,
-    Upsample,
-    WeightedMeanPool,
     is_symbolic,
 )
 from qcmap.errors import ArchitectureError, ArgumentError
@@ -230,6 +225,6 @@ def _chain(arch: Architecture, width: int | None, shaping: Shaping | None) -> It
             if is_symbolic(op.factor):
                 raise ArchitectureError(node.id, "its factor is symbolic", "give it with arch.substitute(...)")
             yield Step(node.id, float(op.factor) ** 2)
-        elif not isinstance(op, Input | Output | MaxPool | MeanPool | WeightedMeanPool | Upsample):
+        elif not (op.transparent or isinstance(op, Input)):
             raise ArchitectureError(node.id, f"sampling errors are not known for {op.kind} nodes", "take it out")
         before = node

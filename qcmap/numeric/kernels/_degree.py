@@ -6,21 +6,17 @@ import math
 from collections.abc import Callable
 
 from qcmap.architecture import (
+    TRANSPARENT,
     Affine,
     Algebra,
     Concat,
     Gate,
     Input,
     LayerNorm,
-    MaxPool,
-    MeanPool,
     Node,
     Nonlinear,
-    Output,
     Scale,
     Sum,
-    Upsample,
-    WeightedMeanPool,
 )
 from qcmap.numeric.kernels._kernel_walk import KernelWalk, homogeneity
 
@@ -67,5 +63,5 @@ def _rules(walk: KernelWalk) -> dict[type, Callable[[Node, list[float]], float]]
         Sum: mixed,
         Concat: mixed,
         LayerNorm: norm,
-        **dict.fromkeys((Scale, Gate, MaxPool, MeanPool, WeightedMeanPool, Upsample, Output), same),
+        **dict.fromkeys((Scale, Gate, *TRANSPARENT), same),
     }

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qcmap.architecture import (
+    TRANSPARENT,
     Affine,
     Algebra,
     Architecture,
@@ -21,15 +22,10 @@ from qcmap.architecture import (
     Gate,
     Input,
     LayerNorm,
-    MaxPool,
-    MeanPool,
     Node,
     Nonlinear,
-    Output,
     Scale,
     Sum,
-    Upsample,
-    WeightedMeanPool,
     is_symbolic,
 )
 from qcmap.errors import ArchitectureError, NumericalError
@@ -113,12 +109,8 @@ class Walk:
             Concat: self._concat,
             Scale: self._scale,
             LayerNorm: self._layer_norm,
-            MaxPool: unchanged,
-            MeanPool: unchanged,
-            WeightedMeanPool: unchanged,
-            Upsample: unchanged,
-            Output: unchanged,
             Gate: _gate,
+            **dict.fromkeys(TRANSPARENT, unchanged),
         }
 
         def at(node: Node, values: list[State]) -> State:
@@ -315,8 +307,7 @@ def equal_layers(arch: Architecture, maps: Mapping[str, LocalMaps], target: str)
                 runs[node.id], runs[last] = runs.get(last, 1) + 1, 0
             behind[node.id] = node.id
         elif last is not None and (
-            isinstance(op, (MaxPool, MeanPool, WeightedMeanPool, Upsample, Output))
-            or (isinstance(op, Affine) and (op.weight_variance, op.bias_variance) == (1, 0))
+            op.transparent or (isinstance(op, Affine) and (op.weight_variance, op.bias_variance) == (1, 0))
         ):
             behind[node.id] = last
     return runs
