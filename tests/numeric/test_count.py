@@ -13,8 +13,9 @@ from qcmap.errors import ArgumentError, NumericalError
 from qcmap.numeric import certified_inverse, count_solutions, solve
 from qcmap.numeric.proofs._ball_series import smooth_activation
 from qcmap.numeric.proofs._balls import ball_activation
-from qcmap.numeric.proofs._count_moments import Cell, Taylor
+from qcmap.numeric.proofs._count_moments import Cell, Taylor, _energies, _hermite
 from qcmap.numeric.proofs._count_smooth import SmoothCells
+from qcmap.numeric.proofs._far_lines import with_far_lines
 from tests import oracles
 from tests.oracles import FORMULAS, MP
 
@@ -135,7 +136,7 @@ def test_inequalities_enclose_the_conditions(name, scale, shift, x, y):
 
 @settings(max_examples=10, deadline=None)
 @given(
-    st.sampled_from(["swish", "selu", "hardtanh"]),
+    st.sampled_from(["swish", "selu", "hardtanh", "gelu_tanh"]),
     st.floats(0.3, 2), st.floats(-3, 3), st.floats(-1, 1), st.floats(-1, 1),
 )  # fmt: skip
 def test_moments_enclose_the_conditions(name, scale, shift, x, y):
@@ -150,6 +151,34 @@ def test_moments_enclose_the_conditions(name, scale, shift, x, y):
     dq, dc1, _, variance = oracles.eliminated(FORMULAS[name], *point)
     inside(n, (dq - 1) * variance, x, y)
     inside(e, (dc1 - MP.mpf("1.01")) * variance, x, y)
+
+
+def test_lines_far_out_count_what_they_lack():
+    """With an end so near that its error shows: bounds from the pieces hold the true moments, but not without it."""
+    own, a, b, line = ball_activation(activation("gelu_tanh")), arb(2), arb(0.5), (arb(0.9), arb(0.6))
+    (lines, gap), none = with_far_lines(own, 5), (arb(0), arb(0))
+    with ctx.workprec(60):
+        cases = (own, none), (lines, gap), (lines, none)
+        for true, held, lost in zip(*(_hermite(*case, a, b, line, 6) for case in cases), strict=True):
+            assert all(h.contains(t) for t, h in zip(true, held, strict=True))
+            assert not any(x.overlaps(t) for t, x in zip(true, lost, strict=True))
+        for true, held, lost in zip(*(_energies(*case, a, b, line, 6) for case in cases), strict=True):
+            assert held > true
+            assert held > lost
+
+
+@pytest.mark.parametrize("bits", [5, 20, 60])
+def test_ends_of_lines(bits):
+    """The error at the end is at most the bound, further out it is less, and the bound is not wasteful."""
+    act, (value, slope) = with_far_lines(ball_activation(activation("gelu_tanh")), bits)
+    assert slope < arb(2) ** -bits
+    end, phi, first = MP.mpf(float(act.kinks[1])), FORMULAS["gelu_tanh"].value, FORMULAS["gelu_tanh"].first
+    with MP.workdps(60):
+        for u in (end, end * MP.mpf("1.01"), end + 1):
+            assert max(abs(u - phi(u)), abs(phi(-u))) <= MP.mpf(float(value))
+            assert max(abs(1 - first(u)), abs(first(-u))) <= MP.mpf(float(slope))
+        assert 1.5 * abs(end - phi(end)) > MP.mpf(float(value))
+        assert 1.5 * abs(1 - first(end)) > MP.mpf(float(slope))
 
 
 def inside(model, value, x, y):

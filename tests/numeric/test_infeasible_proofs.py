@@ -186,6 +186,38 @@ class TestTails:
         assert not tail.excludes(Cell(0.9, 1.0, -4.6, -4.5))
         assert not tail.excludes(Cell(0.0, 0.01, 0.5, 0.6))
 
+    @pytest.mark.parametrize(("name", "scale"), [("gelu", 0.3), ("swish", 0.1), ("gelu_tanh", 0.2)])
+    def test_its_inequality(self, name, scale):
+        """Both sides where they are equal, beside the integrals that they bound."""
+        tail, phi, a = tail_of(name), FORMULAS[name], MP.mpf(scale)
+        low, high = -6.0, tail.right - 2 * scale
+        for _ in range(30):
+            b = (low + high) / 2
+            low, high = (b, high) if tail.excludes(at := point(scale, b)) else (low, b)
+        assert tail.excludes(point(scale, low))
+        assert not tail.excludes(point(scale, high))
+        mean, lost = tail.terms(at)
+        assert scale**2 * float(mean) ** 2 / 2 == pytest.approx(float(lost), rel=1e-5)
+        assert mean < abs(MP.quad(lambda x: phi.first(a * x + b) * x * MP.npdf(x), range(-10, 11, 2))) / a  # by parts
+        # The second shift leaves as much outside as may be.
+        for shift in (b, tail.right - 2.1 * scale):
+
+            def square(x, b=shift):
+                return 2 * float(tail.size) ** 2 * ((tail.width - b) ** 2 + (scale * x) ** 2)
+
+            points = np.linspace(-20, 20, 401)
+            assert tail.power == 1
+            assert (square(points) >= (float(tail.size) * (tail.width + abs(scale * points + shift))) ** 2).all()
+            end = (tail.right - shift) / scale
+            beyond = 2 * MP.quad(lambda x: square(x) * MP.npdf(x), [end, end + 2, end + 8])
+            rare, whole = 2 * MP.ncdf(-end), MP.quad(lambda x: square(x) * MP.npdf(x), [-12, 0, 12])
+            mean, lost = map(float, tail.terms(point(scale, shift)))
+            assert lost == pytest.approx(float(2 * (beyond + rare * whole)), rel=1e-9)
+            # phi'' at the steps of a unit interval, up to the tail's end.
+            steps = [k / 4 for k in range(24) if k / 4 + 1 < end]
+            used = max(abs(MP.diff(phi.first, shift + a * x)) * (MP.ncdf(x + 1) - MP.ncdf(x)) for x in steps)
+            assert 0.9 * used < mean + math.sqrt(beyond * rare) <= used * (1 + 1e-12)
+
     def test_there_may_be_none(self):
         assert LeftTail.of(SmoothActivation(lambda u: u * u, 1.0, 2, 2), 6.0) is None
 
@@ -194,6 +226,11 @@ class TestTails:
         proof = certify_infeasible("gelu", psi=2.51, scale=(0.0, 0.2), shift=(-6.0, -3.0))
         assert proof.proved
         assert proof.cells < 400
+
+
+def point(scale, shift):
+    """A cell of one point."""
+    return Cell(scale * scale, scale * scale, shift, shift)
 
 
 def tail_of(name):

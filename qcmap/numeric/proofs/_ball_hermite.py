@@ -56,16 +56,17 @@ def _weighted(x: acb, highest: int) -> list[acb]:
     return rows
 
 
-@lru_cache(maxsize=256)
-def _whole(left: int, right: int, highest: int, precision: int) -> Panel:
-    """Panels between integers are used again and again."""
+@lru_cache(maxsize=1024)
+def _fixed(left: float, right: float, highest: int, precision: int) -> Panel:
+    """Panels between even integers and their halves are used again and again."""
     with ctx.workprec(precision):
         return Panel(arb(left), arb(right), highest)
 
 
 def _panel(left: arb, right: arb, highest: int) -> Panel:
-    if left.is_integer() and right.is_integer():
-        return _whole(round(float(left)), round(float(right)), highest, ctx.prec)
+    ends = float(left), float(right)
+    if all(end * 1024 == round(end * 1024) and arb(end) == ball for end, ball in zip(ends, (left, right), strict=True)):
+        return _fixed(*ends, highest, ctx.prec)
     return Panel(left, right, highest)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 from flint import acb, arb, ctx, fmpq
 
@@ -50,8 +51,13 @@ class BallActivation:
 
 def rational(text: str) -> arb:
     """A decimal number as a ball at the current precision."""
+    return arb(_fraction(text))
+
+
+@lru_cache
+def _fraction(text: str) -> fmpq:
     value = Fraction(text)
-    return arb(fmpq(value.numerator, value.denominator))
+    return fmpq(value.numerator, value.denominator)
 
 
 def _tanh(u: acb) -> tuple[acb, acb, acb]:
@@ -89,9 +95,11 @@ def _gelu(u: acb) -> tuple[acb, acb, acb]:
 def _gelu_tanh(u: acb) -> tuple[acb, acb, acb]:
     # (1 + tanh z) / 2 is the logistic function at 2 z.
     scale, cubic = 2 * (2 / arb.pi()).sqrt(), rational("0.044715")
-    s, slope, curvature = logistic(scale * (u + cubic * u**3))
-    inner, bend = scale * (1 + 3 * cubic * u * u), 6 * scale * cubic * u
-    return u * s, s + u * slope * inner, 2 * slope * inner + u * (curvature * inner * inner + slope * bend)
+    square = scale * cubic * (u * u)
+    s, slope, curvature = logistic(u * (scale + square))
+    # With w the argument: inner = w', and u w'' = 6 scale cubic u^2.
+    inner = scale + 3 * square
+    return u * s, s + u * slope * inner, slope * (2 * inner + 6 * square) + u * curvature * inner * inner
 
 
 def _mish(u: acb) -> tuple[acb, acb, acb]:
@@ -104,7 +112,8 @@ def _mish(u: acb) -> tuple[acb, acb, acb]:
     return u * height, height + u * slope, 2 * slope + u * curvature
 
 
-def _line(slope: arb) -> Jet:
+def line(slope: arb) -> Jet:
+    """slope u."""
     return lambda u: (slope * u, acb(slope), acb(0))
 
 
@@ -149,7 +158,7 @@ def two_lines(name: str, left: arb, right: arb) -> BallActivation:
     """left u below zero, right u above."""
     size = abs(left).max(abs(right)).upper()
     growth = _growth((size, 1), (size, 0), (0, 0))
-    return BallActivation(name, (arb(0),), (_line(left), _line(right)), growth, smooth_slope=False)
+    return BallActivation(name, (arb(0),), (line(left), line(right)), growth, smooth_slope=False)
 
 
 def _with_parameters(act: Activation) -> BallActivation | None:
@@ -162,7 +171,7 @@ def _with_parameters(act: Activation) -> BallActivation | None:
     width = alpha if act.name == "celu" else one
     with ctx.workprec(64):
         size = 2 if act.name == "selu" else max(one, abs(alpha), abs(alpha / width), abs(alpha / width**2)).upper()
-    right = _selu_right if act.name == "selu" else _line(one)
+    right = _selu_right if act.name == "selu" else line(one)
     left = _exponential(_selu_height if act.name == "selu" else lambda: alpha, width)
     smooth = act.name == "celu" or (act.name == "elu" and bool(alpha == 1))
     return BallActivation(act.name, (arb(0),), (left, right), _growth((size, 1), (size, 0), (size, 0)), smooth)

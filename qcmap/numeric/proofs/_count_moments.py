@@ -26,6 +26,7 @@ from flint import acb, arb, arb_mat, ctx
 from qcmap.numeric.proofs._ball_hermite import hermite_moments
 from qcmap.numeric.proofs._ball_integrals import tail, window
 from qcmap.numeric.proofs._balls import BallActivation
+from qcmap.numeric.proofs._far_lines import Gap, with_far_lines
 from qcmap.numeric.proofs._quadratic import Quadratic, heat
 
 
@@ -65,13 +66,14 @@ class Taylor:
         self.sigma = abs(self.s0 - cell.low).max(abs(cell.high - self.s0)).upper()
         self.beta = abs(self.b0 - cell.left).max(abs(cell.right - self.b0)).upper()
         a = self.s0.sqrt()
+        act, gap = with_far_lines(act, ctx.prec)
         (mean,), (slope,) = hermite_moments(act, a, self.b0, lambda f, g, _: [f, g], 2, 0, 2 * order + 4)
         self.slope = slope.mid()
         line = mean.mid(), self.slope
-        self._values = _hermite(act, a, self.b0, line, 2 * order + 4)
+        self._values = _hermite(act, gap, a, self.b0, line, 2 * order + 4)
         wide = _WIDER * arb(cell.high)
         factor = (wide / cell.low).sqrt() * (self.beta * self.beta / (2 * (wide - cell.high))).exp()
-        norms = [(factor * energy).sqrt() for energy in _energies(act, wide.sqrt(), self.b0, line, 2 * order + 4)]
+        norms = [(factor * energy).sqrt() for energy in _energies(act, gap, wide.sqrt(), self.b0, line, 2 * order + 4)]
         root = arb(cell.low).sqrt()
         self._bounds = [
             [norm * arb(math.factorial(k)).sqrt() / root**k for k in range(2 * order + 6)] for norm in norms
@@ -152,8 +154,12 @@ Line = tuple[arb, arb]
 """c and l: what is taken off phi is c + l a x."""
 
 
-def _hermite(act: BallActivation, a: arb, b: arb, line: Line, highest: int) -> list[list[arb]]:
-    """a^-k E[F(a x + b) He_k(x)] for F = p^2, p, p'^2 and k up to ``highest``."""
+def _hermite(act: BallActivation, gap: Gap, a: arb, b: arb, line: Line, highest: int) -> list[list[arb]]:
+    """a^-k E[F(a x + b) He_k(x)] for F = p^2, p, p'^2 and k up to ``highest``.
+
+    If p differs from what is integrated by at most g, E[F He_k] does by at most (2 g (E p^2)^(1/2) + g^2) sqrt(k!) or
+    g sqrt(k!), since E He_k^2 = k!.
+    """
     constant, slope = line
     reach = window(ctx.prec)
 
@@ -166,7 +172,12 @@ def _hermite(act: BallActivation, a: arb, b: arb, line: Line, highest: int) -> l
         # abs(He_k(x)) <= k! abs(x)^k for abs(x) >= 1.
         size = arb(math.factorial(k))
         for row, power in zip(rows, ((2, 0), (1, 0), (0, 2)), strict=True):
-            row[k] = (row[k] + arb(0, (size * _tail(act, a, b, line, power, k, reach)).upper())) / a**k
+            row[k] += arb(0, (size * _tail(act, a, b, line, power, k, reach)).upper())
+    (near, near_slope), (square, _, slopes) = gap, (row[0].upper().sqrt() for row in rows)
+    errors = near * (2 * square + near), near, near_slope * (2 * slopes + near_slope)
+    for row, error in zip(rows, errors, strict=True):
+        for k in range(highest + 1):
+            row[k] = (row[k] + arb(0, (error * arb(math.factorial(k)).sqrt()).upper())) / a**k
     return rows
 
 
@@ -183,8 +194,11 @@ def _tail(act: BallActivation, a: arb, b: arb, line: Line, power: tuple[int, int
     return arb(3) ** (n - 1) * total
 
 
-def _energies(act: BallActivation, a: arb, b: arb, line: Line, highest: int) -> list[arb]:
-    """Upper bounds of E F^2 for the three F, E p^4, E p^2, E p'^4, with the tables of `_hermite`."""
+def _energies(act: BallActivation, gap: Gap, a: arb, b: arb, line: Line, highest: int) -> list[arb]:
+    """Upper bounds of E F^2 for the three F, E p^4, E p^2, E p'^4, with the tables of `_hermite`.
+
+    The gap adds to the norms, (E p^n)^(1/n).
+    """
     constant, slope = line
     reach = window(ctx.prec)
 
@@ -195,4 +209,9 @@ def _energies(act: BallActivation, a: arb, b: arb, line: Line, highest: int) -> 
 
     rows = hermite_moments(act, a, b, functions, 3, 0, highest)
     powers = ((4, 0), (2, 0), (0, 4))
-    return [(row[0] + _tail(act, a, b, line, power, 0, reach)).upper() for row, power in zip(rows, powers, strict=True)]
+    bounds: list[arb] = []
+    for row, power, near in zip(rows, powers, (gap[0], gap[0], gap[1]), strict=True):
+        energy = (row[0] + _tail(act, a, b, line, power, 0, reach)).upper()
+        n = max(power)
+        bounds.append(((energy.root(n) + near) ** n).upper())
+    return bounds

@@ -75,27 +75,29 @@ class LeftTail:
 
     def excludes(self, cell: Cell) -> bool:
         """Whether Q'(1) > 1 is proved all over the cell."""
-        room = min(self.right - cell.right, cell.left - self.left)
-        if room <= 0:
-            return False
         with ctx.workprec(53):
-            a_low, a_high = arb(cell.low).sqrt(), arb(cell.high).sqrt()
-            start = (room / a_high).lower()
-            if not start > 2:
-                return False
-            rare = normal_tail(0, start)
-            farthest = self.width + abs(arb(cell.left)).max(abs(arb(cell.right)))
-            # (width + abs(a x + b))^(2 p) <= 2 (farthest^2 + a^2 x^2) for p = 1.
-            outside, everywhere = rare, arb(1)
-            if self.power:
-                outside = 2 * (farthest**2 * rare + a_high**2 * normal_tail(2, start))
-                everywhere = 2 * (farthest**2 + a_high**2)
-            outside, everywhere = self.size**2 * outside, self.size**2 * everywhere
-            lost = 2 * outside + 2 * rare * everywhere
-            # Cauchy and Schwarz.
-            mean = self._mean(cell, float(a_low.lower()), float(a_high.upper())) - (outside * rare).sqrt()
+            found = self.terms(cell)
             # What is lost falls faster than a^2 where a falls and room / a > 2, so the largest a decides for all.
-            return bool(mean > 0 and cell.high * mean**2 / 2 > lost)
+            return found is not None and bool(found[0] > 0 and cell.high * found[0] ** 2 / 2 > found[1])
+
+    def terms(self, cell: Cell) -> tuple[arb, arb] | None:
+        """A lower bound of abs(E phi''), and the right side at the largest a; None where too much lies outside."""
+        room = min(self.right - arb(cell.right), cell.left - arb(self.left))
+        a_low, a_high = arb(cell.low).sqrt(), arb(cell.high).sqrt()
+        start = (room / a_high).lower()
+        if not start > 2:
+            return None
+        rare = normal_tail(0, start)
+        farthest = self.width + abs(arb(cell.left)).max(abs(arb(cell.right)))
+        # (width + abs(a x + b))^(2 p) <= 2 (farthest^2 + a^2 x^2) for p = 1.
+        outside, everywhere = rare, arb(1)
+        if self.power:
+            outside = 2 * (farthest**2 * rare + a_high**2 * normal_tail(2, start))
+            everywhere = 2 * (farthest**2 + a_high**2)
+        outside, everywhere = self.size**2 * outside, self.size**2 * everywhere
+        # Cauchy and Schwarz.
+        mean = self._mean(cell, float(a_low.lower()), float(a_high.upper())) - (outside * rare).sqrt()
+        return mean, 2 * outside + 2 * rare * everywhere
 
     def _mean(self, cell: Cell, a_low: float, a_high: float) -> arb:
         """A lower bound of E[abs(phi''); l <= a x + b <= r]."""
