@@ -40,7 +40,7 @@ class Ring:
         b = qc.Builder("ring")
         h = b.input("x", 1, locations=(self.places,))
         for k in range(len(self.gates)):
-            h = b.affine(h, 1, kernel=(self.taps,), padding="circular", name=f"conv{k}")
+            h = b.affine(h, 1, kernel=(self.taps,), border="circular", name=f"conv{k}")
             h = b.activation(h, "relu", name=f"act{k}")
         return b.build([b.mean_pool(h)])
 

@@ -86,7 +86,7 @@ class Builder:
         *,
         kernel: Sequence[int] = (),
         stride: int = 1,
-        padding: int | Literal["same", "circular"] = "same",
+        padding: int | Literal["same"] = "same",
         weight_variance: Weight = 1.0,
         bias_variance: Weight = 0.0,
         init: Literal["delta", "fan_in"] = "delta",

@@ -59,8 +59,7 @@ class Affine(Op):
     kernel
         Filter sizes, one an axis; empty for a fully-connected layer, which acts on each location.
     stride, padding
-        As in torch, the same along every axis; ``"same"`` pads so that a stride of 1 keeps all locations, and
-        ``"circular"`` does so with the locations of the other end in place of zeros.
+        As in torch, the same along every axis; ``"same"`` pads so that a stride of 1 keeps all locations.
     weight_variance, bias_variance
         Weights have variance ``weight_variance`` / k, k the fan-in, and biases ``bias_variance``: an input value m
         becomes ``weight_variance * m + bias_variance``. Deep Kernel Shaping needs 1 and 0.
@@ -82,7 +81,7 @@ class Affine(Op):
     channels: Channels | None = None
     kernel: Locations = ()
     stride: int = 1
-    padding: int | Literal["same", "circular"] = "same"
+    padding: int | Literal["same"] = "same"
     weight_variance: Weight = 1.0
     bias_variance: Weight = 0.0
     init: Literal["delta", "fan_in"] = "delta"
@@ -107,8 +106,6 @@ class Affine(Op):
             raise ArchitectureError(node, f"init must be 'delta' or 'fan_in', not {self.init!r}", "use 'delta'")
         if self.border not in BORDERS:
             raise ArchitectureError(node, f"border must be one of {BORDERS}, not {self.border!r}", "use 'zeros'")
-        if self.padding == "circular" and self.border != "zeros":
-            raise ArchitectureError(node, "circular padding has its border already", "leave border out")
         check_number(self.weight_variance, node, "weight variance", least=0.0, strict=True)
         check_number(self.bias_variance, node, "bias variance", least=0.0)
 

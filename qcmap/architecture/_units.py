@@ -188,7 +188,7 @@ def taps_of(op: Affine | Pool, before: Locations) -> Integers:
     """The table of `Units.taps` for a map of this extent."""
     if not op.kernel and isinstance(op, Pool):
         return np.arange(math.prod(before), dtype=np.int64)[:, None]
-    outside = _BEYOND["zeros" if isinstance(op, Pool) else "circular" if op.padding == "circular" else op.border]
+    outside = _BEYOND["zeros" if isinstance(op, Pool) else op.border]
     kernel = op.kernel if before else ()
     dilation = op.dilation if isinstance(op, Affine) else 1
     along: list[Integers] = []

@@ -89,11 +89,11 @@ def check_window(kernel: Locations, stride: int | None, padding: int | str, node
                 "use an odd size, or padding=0",
             )  # fmt: skip
         return
-    if isinstance(padding, str) and padding == "circular":
-        return
     if isinstance(padding, (bool, str)) or not isinstance(padding, Integral) or padding < 0:
         raise ArchitectureError(
-            node, f"padding must be 'same', 'circular' or a count of locations, not {padding!r}", "give one of these"
+            node,
+            f"padding must be 'same' or a count of locations, not {padding!r}",
+            "give one (border says what is read)",
         )
     most = min((dilation * ((size - 1) // 2) for size in kernel), default=padding)
     if padding > most:
@@ -109,7 +109,7 @@ def visited(
     """Along each axis, the input locations in the middle of a sliding window, in the order of the outputs.
 
     An even window has its middle at the left one of two; with "same" padding, of one less than the window in all, that
-    is where torch has it. Circular padding pads as much.
+    is where torch has it.
 
     Raises `ArchitectureError` if the kernel has another number of axes or does not fit.
     """

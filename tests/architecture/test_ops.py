@@ -546,11 +546,11 @@ def test_variances_of_every_layer_in_random_networks(arch, c, q1, q2, weights, b
         assert float(found.c) * math.sqrt(a * b) == pytest.approx(m, abs=1e-10 * math.sqrt(a * b))
 
 
-@pytest.mark.parametrize(("kernel", "stride", "dilation"), [(3, 1, 1), (2, 1, 3), (5, 2, 1), (4, 3, 1)])
+@pytest.mark.parametrize(("kernel", "stride", "dilation"), [(3, 1, 1), (3, 1, 3), (2, 1, 1), (5, 2, 1), (4, 3, 1)])
 def test_circular_padding_reads_the_other_end(kernel, stride, dilation):
     """Every location has all taps; those beyond an end are counted from the other (as torch's circular padding)."""
     b = Builder("ring")
-    h = b.affine(b.input("x", 1, locations=(7,)), 1, kernel=(kernel,), stride=stride, padding="circular",
+    h = b.affine(b.input("x", 1, locations=(7,)), 1, kernel=(kernel,), stride=stride, border="circular",
                  dilation=dilation)  # fmt: skip
     arch = b.build([h])
     (centres,) = arch[h].op.centres((7,))
@@ -572,7 +572,7 @@ def test_borders_read_what_numpy_pads_with(border, mode):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"border": "mirror"}, "border must be one of"), ({"border": "reflect", "padding": "circular"}, "leave border")],
+    [({"border": "mirror"}, "border must be one of"), ({"padding": "circular"}, "border says what is read")],
 )
 def test_borders_are_words_of_torch(options, message):
     b = Builder("border")

@@ -148,7 +148,7 @@ def ring(taps=2, extent=3, layers=3):
     b = qc.Builder("ring")
     h = b.input("x", 1, locations=(extent,))
     for k in range(layers):
-        h = b.affine(h, 1, kernel=(taps,), padding="circular", name=f"conv{k}")
+        h = b.affine(h, 1, kernel=(taps,), border="circular", name=f"conv{k}")
         h = b.activation(h, "relu", name=f"act{k}")
     return b.build([b.mean_pool(h)])
 

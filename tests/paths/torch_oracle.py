@@ -20,7 +20,7 @@ def convolve(op, weight, z):
         pads = [p for b, r in zip(reversed(before), reversed(reach), strict=True) for p in (b, r - b)]
     else:
         pads = [op.padding] * (2 * len(op.kernel))
-    mode = PADDING.get("circular" if op.padding == "circular" else op.border)
+    mode = PADDING.get(op.border)
     if mode:
         for axis, around in enumerate(reversed(list(zip(pads[::2], pads[1::2], strict=True))), start=2):
             read = np.pad(np.arange(z.shape[axis]), around, mode)

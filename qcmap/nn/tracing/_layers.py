@@ -52,10 +52,9 @@ def _conv(t: Translator, call: Call) -> Feature:
     shape = call.shape[2:]
     groups, border = int(given.get("groups", 1)), _border(given, kernel)
     if x.locations or any(size > 1 for size in shape):
-        padding = _padding(t, call, given, kernel, dilation)
         op = Affine(
-            out, tuple(kernel), _equal(t, call, "strides", stride), padding, groups=groups,
-            dilation=_equal(t, call, "dilations", dilation), border="zeros" if padding == "circular" else border,
+            out, tuple(kernel), _equal(t, call, "strides", stride), _padding(t, call, given, kernel, dilation),
+            groups=groups, dilation=_equal(t, call, "dilations", dilation), border=border,
         )  # fmt: skip
         locations = tuple(shape)
     else:
@@ -132,16 +131,12 @@ def _equal(t: Translator, call: Call, what: str, values: tuple[int, ...]) -> int
 def _padding(
     t: Translator, call: Call, given: Mapping[str, Any], kernel: Sequence[int], dilation: tuple[int, ...]
 ) -> Any:
-    """The padding as an `Affine` has it: "same" or "circular" if every axis is padded by half of its kernel."""
+    """The padding as an `Affine` has it: "same" if every axis is padded by half of its kernel."""
     pads = _pads(given, len(kernel))
     same = pads == ("same",) * len(kernel) or all(
-        2 * pad == d * (size - 1) for pad, size, d in zip(pads, kernel, dilation, strict=True)
+        size % 2 and 2 * pad == d * (size - 1) for pad, size, d in zip(pads, kernel, dilation, strict=True)
     )
-    if not same:
-        return _equal(t, call, "paddings", pads)
-    # A dilated even kernel has its taps elsewhere in torch than in a circular `Affine`; "same" refuses it.
-    aligned = all(size % 2 == 1 or d == 1 for size, d in zip(kernel, dilation, strict=True))
-    return "circular" if _border(given, kernel) == "circular" and aligned else "same"
+    return "same" if same else _equal(t, call, "paddings", pads)
 
 
 def _border(given: Mapping[str, Any], kernel: Sequence[int]) -> Any:

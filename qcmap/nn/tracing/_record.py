@@ -23,7 +23,7 @@ from torch.overrides import TorchFunctionMode
 from qcmap.errors import TraceError
 from qcmap.nn.tracing._copy import copied
 from qcmap.nn.tracing._example import Example, symbolic
-from qcmap.nn.tracing._quiet import without_log
+from qcmap.nn.tracing._quiet import quietly
 from qcmap.nn.tracing._written import DROPOUTS, as_written, has_tensor, is_leaf, plain_name, storage
 
 
@@ -70,7 +70,7 @@ def record(model: nn.Module, example_input: Any, leaves: tuple[type[nn.Module], 
         recorder.placeholder(name, value)
     recorder.batch = batch
     # The python dispatcher: torch's own shape rules in C++, as those of resizing, make a symbol a number.
-    with recorder.listening(), torch.no_grad(), mode, enable_python_dispatcher(), recorder, without_log():
+    with recorder.listening(), torch.no_grad(), mode, enable_python_dispatcher(), recorder, quietly():
         output = recorder.run(example, arguments)
     symbol = batch.node.expr
     fixed = not symbol.is_Symbol or batch.node.shape_env.replacements.get(symbol) is not None

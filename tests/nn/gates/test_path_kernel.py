@@ -90,13 +90,16 @@ PADDED = {
     "dilated, strided, reflect": {"kernel_size": 3, "padding": 2, "dilation": 2, "stride": 2},
     "even, circular": {"kernel_size": 2, "padding": "same"},
     "even, replicate": {"kernel_size": 2, "padding": "same"},
+    "even, zeros": {"kernel_size": 4, "padding": "same"},
     "less than half, circular": {"kernel_size": 5, "padding": 1},
     "unpadded, reflect": {"kernel_size": 3},
     "plane, circular": {"kernel_size": (3, 5), "padding": (1, 2)},
     "plane, reflect": {"kernel_size": (3, 5), "padding": (1, 2)},
+    "even plane, zeros": {"kernel_size": (2, 3), "padding": "same"},
 }
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
 @pytest.mark.parametrize("case", PADDED)
 def test_convolutions_as_a_walk_of_pairs_with_unit_weights(case):
     """All squared weights 1: pairs of inputs multiply at the inputs and gates, and convolve side by side in torch."""

@@ -349,8 +349,8 @@ def test_an_input_of_one_number(layer):
 
 
 PADDED = {
-    "circular": ({"padding": 2, "dilation": 2, "stride": 2}, ("circular", "zeros")),
-    "circular, same": ({"padding": "same", "kernel_size": 4}, ("circular", "zeros")),
+    "circular": ({"padding": 2, "dilation": 2, "stride": 2}, ("same", "circular")),
+    "circular, same": ({"padding": "same", "kernel_size": 4}, ("same", "circular")),
     "circular, less": ({"padding": 1, "kernel_size": 5}, (1, "circular")),
     "none": ({"padding": 0}, (0, "zeros")),
     "one": ({"padding": 0, "kernel_size": 1, "padding_mode": "reflect"}, ("same", "zeros")),
@@ -367,8 +367,27 @@ def test_padding_by_values_of_the_map(options, expected):
     assert (op.padding, op.border) == expected
 
 
-def test_a_dilated_even_kernel_does_not_go_round():
-    """Torch pads it on the left by another count than a circular `Affine` does."""
-    layer = nn.Conv1d(3, 4, 2, dilation=2, padding="same", padding_mode="circular")
-    with pytest.raises(qc.QCMapError, match="dilated kernel of the even size 2"):
-        qnn.trace(nn.Sequential(layer, nn.ReLU()), torch.randn(2, 3, 11))
+@pytest.mark.parametrize("kernel", [2, 4, (2, 3)])
+def test_even_kernels_with_same_padding_are_traced_where_warnings_are_errors(kernel):
+    """Torch warns that such a layer may copy its input."""
+    model, x = nn.Sequential(nn.Conv2d(3, 4, kernel, padding="same"), nn.ReLU()), torch.randn(2, 3, 6, 5)
+    before = torch.is_warn_always_enabled()
+    torch.set_warn_always(True)
+    try:
+        with pytest.warns(UserWarning, match="same"):
+            model(x)
+        arch = qnn.trace(model, x)
+    finally:
+        torch.set_warn_always(before)
+    assert arch["0"].op.padding == "same"
+    assert arch.locations["0"] == (range(6), range(5))
+
+
+def test_a_dilated_even_kernel_has_no_centre():
+    """Torch's taps are at odd distances from the location they stand for, so none is at it."""
+    for options in ({"padding": "same", "padding_mode": "circular"}, {"padding": "same"}):
+        layer = nn.Conv1d(3, 4, 2, dilation=2, **options)
+        with pytest.raises(qc.QCMapError, match="dilated kernel of the even size 2"):
+            qnn.trace(nn.Sequential(layer, nn.ReLU()), torch.randn(2, 3, 11))
+    with pytest.raises(qc.QCMapError, match=r"padding 1 puts the centre .* outside"):
+        qnn.trace(nn.Sequential(nn.Conv1d(3, 4, 2, dilation=2, padding=1), nn.ReLU()), torch.randn(2, 3, 11))
