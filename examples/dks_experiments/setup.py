@@ -30,7 +30,7 @@ class Setup:
     pooling, stem
         Of convolutional networks: how locations are pooled at the end and at the start; None for the network's own way.
     task
-        ``"classes"``, those of the data set, or ``"parity"``: whether their number is odd, which is further from linear.
+        ``"classes"``, those of the data set, or ``"parity"``: whether their number is odd.
     pln, scale
         Whether inputs are normalised per location, and what they are multiplied by before.
     clip
