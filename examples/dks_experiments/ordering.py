@@ -17,6 +17,7 @@ LARGE, SMALL, ALIKE = 0.15, 0.02, 0.05
 """Differences of accuracy that >> asks for, that >= forgives, and that count as alike."""
 LEAST_INTERVAL = 4e-3
 """Of a difference: four examples in a thousand, where all seeds agree."""
+NOISE = ", which noise forgives"
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Ordering:
         difference, half = mean_and_interval(a - b)
         half = max(half, LEAST_INTERVAL)
         holds, strictly = (_HOLDS[self.relation](difference, bound) for bound in (half, LEAST_INTERVAL))
-        noise = ", which noise forgives" if holds and not strictly else ""
+        noise = NOISE if holds and not strictly else ""
         seen = f"{shown(*mean_and_error(a))} against {shown(*mean_and_error(b))}, {shown_interval(difference, half, 3)}"
         return Finding(str(self), holds, seen + noise)
 

@@ -75,6 +75,9 @@ def test_one_row_from_the_command_to_the_page(tmp_path):
     assert written.exit_code == 0, written.output
     text = docs.read_text()
     assert text.startswith("Before\n")
+    count = len(report["findings"]) + 3
+    assert f"Of {count} orderings " in text
+    assert "CPU minutes" in text
     assert text.endswith("after\n")
     assert "stale" not in text
     assert f"| fan-in selu | {TINY.rates['sgd'][0]:g} (edge) |" in text
