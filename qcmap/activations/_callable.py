@@ -11,7 +11,7 @@ from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 
 from qcmap.activations._activation import Activation, Array, Function, Kink, Piece
-from qcmap.activations._checked import PROBE, SEARCH, checked, real, refuse_undeclared_kinks
+from qcmap.activations._checked import PROBE, SEARCH, Checked, Real, refuse_undeclared_kinks
 from qcmap.activations._length import checked_length, safe_length
 from qcmap.errors import ActivationError
 
@@ -108,15 +108,15 @@ def from_callable(
         points = (math.nan,)
     if not all(map(math.isfinite, points)):
         raise ActivationError(name, f"kinks must be finite, got {kinks!r}", "give a tuple of finite numbers")
-    value = checked(function, name, "the function")
-    evaluate = real(function, name, "the function")
+    value = Checked(function, name, "the function")
+    evaluate = Real(function, name, "the function")
     refuse_undeclared_kinks(evaluate, points, search, length, name, lambda every: f"declare all: pass kinks={every}")
     length = safe_length(evaluate, points, length)
     scale = min(length, 1.0)
     slopes = _Local(value, points, scale, 10, 8)
     first: Function = lambda u: slopes(u, 1)[0]  # noqa: E731
     if derivative is not None:
-        first = _agreeing(checked(derivative, name, "the derivative"), slopes, name, points)
+        first = _agreeing(Checked(derivative, name, "the derivative"), slopes, name, points)
     known, base = (0, value) if derivative is None else (1, first)
     differences = _Local(base, points, scale, 20, 3)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,46 +19,47 @@ MISTAKES = (ArithmeticError, AttributeError, LookupError, NameError, StopIterati
 PROBE = np.array([[-3.7, -1.3, -0.41], [0.37, 1.1, 2.9]])
 
 
-def real(function: Callable[..., Any], name: str, what: str) -> Function:
+@dataclass(frozen=True, eq=False)
+class Real:
     """The callable with its result converted to float64, refused if it is complex or its shape is wrong."""
 
-    def call(u: Array) -> Array:
+    function: Callable[..., Any]
+    name: str
+    what: str
+
+    def __call__(self, u: Array) -> Array:
         try:
             with np.errstate(all="ignore"):
-                result = np.asarray(function(u))
+                result = np.asarray(self.function(u))
             if np.iscomplexobj(result):
-                raise ActivationError(name, f"{what} has complex values", "give a real function")
+                raise ActivationError(self.name, f"{self.what} has complex values", "give a real function")
             result = result.astype(np.float64)
         except MISTAKES as error:
             raise ActivationError(
-                name, f"{what} cannot be evaluated on an array ({error})", "write it with numpy functions"
+                self.name, f"{self.what} cannot be evaluated on an array ({error})", "write it with numpy functions"
             ) from error
         if result.shape != u.shape:
             raise ActivationError(
-                name,
-                f"{what} returns shape {result.shape} for an argument of shape {u.shape}",
+                self.name,
+                f"{self.what} returns shape {result.shape} for an argument of shape {u.shape}",
                 "make it act elementwise",
             )
         return result
 
-    return call
 
+class Checked(Real):
+    """`Real`, refused besides where it is not finite."""
 
-def checked(function: Callable[..., Any], name: str, what: str) -> Function:
-    """`real`, refused besides where it is not finite."""
-    evaluate = real(function, name, what)
+    def __post_init__(self) -> None:
+        self(PROBE)
 
-    def call(u: Array) -> Array:
-        result = evaluate(u)
+    def __call__(self, u: Array) -> Array:
+        result = super().__call__(u)
         if not np.isfinite(result).all():
             where = u[~np.isfinite(result)].flat[0]
-            raise ActivationError(
-                name, f"{what} is not finite at u = {where:.6g}", "give a function that is finite in float64 there"
-            )
+            what = f"{self.what} is not finite at u = {where:.6g}"
+            raise ActivationError(self.name, what, "give a function that is finite in float64 there")
         return result
-
-    call(PROBE)
-    return call
 
 
 def refuse_undeclared_kinks(

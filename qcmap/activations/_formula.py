@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from qcmap.activations._activation import Activation, Array, Function, Kink
-from qcmap.activations._checked import MISTAKES, SEARCH, checked, real, refuse_undeclared_kinks
+from qcmap.activations._checked import MISTAKES, SEARCH, Checked, Real, refuse_undeclared_kinks
 from qcmap.activations._length import checked_length, safe_length
 from qcmap.errors import ActivationError
 
@@ -75,10 +76,11 @@ def _from_sympy(
     orders: list[list[Any]] = [[_on_piece(phi, u, sample) for sample in samples]]
     for _ in range(2):
         orders.append([sp.diff(piece, u) for piece in orders[-1]])
-    joined = [_joined(pieces, u, ends, f"derivative {n} of it", label) for n, pieces in enumerate(orders)]
-    functions = [checked(function, label, f"derivative {n} of it") for n, function in enumerate(joined)]
+    joined = [_Joined(tuple(pieces), u, tuple(ends)) for pieces in orders]
+    functions = [Checked(function, label, f"derivative {n} of it") for n, function in enumerate(joined)]
+    value = Real(joined[0], label, "derivative 0 of it")
     refuse_undeclared_kinks(
-        joined[0],
+        value,
         tuple(ends),
         search,
         length,
@@ -93,7 +95,7 @@ def _from_sympy(
         for k, (end, position) in enumerate(zip(ends, positions, strict=True))
     )
     pieces = tuple(_Piece(piece, u, label) for piece in orders[0])
-    length = safe_length(joined[0], tuple(ends), length)
+    length = safe_length(value, tuple(ends), length)
     return Activation(label, *functions, kinks=kinks, pieces=pieces, length=length, expression=str(phi))
 
 
@@ -126,9 +128,13 @@ class _Piece:
         if order not in self.known:
             formula = sp.diff(self._derivative(order - 1)[0], self.symbol) if order else self.expression
             numeric: Any = sp.lambdify(self.symbol, formula, modules=["scipy", "numpy"])
-            function = real(lambda u: numeric(u) + 0 * u, self.label, f"derivative {order} of it")
+            function = Real(lambda u: numeric(u) + 0 * u, self.label, f"derivative {order} of it")
             self.known[order] = formula, function
         return self.known[order]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Without the derivatives, which are functions of lambdify."""
+        return _Piece, (self.expression, self.symbol, self.label)
 
 
 def _between(a: float, b: float) -> float:
@@ -164,21 +170,33 @@ def _on_piece(phi: Any, u: sympy.Symbol, sample: float) -> sympy.Expr:
     )
 
 
-def _joined(pieces: list[sympy.Expr], u: sympy.Symbol, ends: list[float], what: str, label: str) -> Function:
+@dataclass(frozen=True, eq=False)
+class _Joined:
     """The numeric function that follows each piece on its own interval (and is evaluated nowhere else)."""
-    import sympy as sp
 
-    numeric = [sp.lambdify(u, piece, modules=["scipy", "numpy"]) for piece in pieces]
+    pieces: tuple[Any, ...]
+    symbol: Any
+    ends: tuple[float, ...]
 
-    def function(x: Array) -> Array:
+    @cached_property
+    def numeric(self) -> list[Function]:
+        """The pieces as functions of numpy."""
+        import sympy as sp
+
+        make: Any = sp.lambdify
+        return [make(self.symbol, piece, modules=["scipy", "numpy"]) for piece in self.pieces]
+
+    def __call__(self, x: Array) -> Array:
         result = np.empty_like(x)
-        piece_of = np.searchsorted(np.array(ends), x, side="left")
-        for k, piece in enumerate(numeric):
+        piece_of = np.searchsorted(np.array(self.ends), x, side="left")
+        for k, piece in enumerate(self.numeric):
             here = piece_of == k
             result[here] = piece(x[here])
         return result
 
-    return real(function, label, what)
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Without the functions of lambdify."""
+        return _Joined, (self.pieces, self.symbol, self.ends)
 
 
 def _kink_positions(phi: Any, u: sympy.Symbol, label: str) -> list[Any]:

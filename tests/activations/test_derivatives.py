@@ -146,6 +146,15 @@ def test_orders_of_an_expression(name):
             assert act.jump(kink.at, order) == pytest.approx(row.jump(kink.at, order), abs=1e-12)
 
 
+def test_an_expression_survives_pickling():
+    act, u = Activation.from_sympy("Max(u, 0)*exp(-u) + tanh(u)"), np.linspace(-6.03, 6.01, 31)
+    act.derivative(u, 4)
+    again = pickle.loads(pickle.dumps(act))
+    assert again.kinks == act.kinks
+    for order in range(6):
+        np.testing.assert_array_equal(again.derivative(u, order), act.derivative(u, order))
+
+
 def test_jumps_of_an_expression():
     """(max(u, 0))^3 e^u: the right piece u^3 + u^4 + u^5 / 2 + ... has derivatives 0, 0, 0, 6, 24, 60 at 0."""
     act = Activation.from_sympy("Max(u, 0)**3*exp(u)")
