@@ -26,7 +26,7 @@ nothing else (its *slack*) takes up the difference: with B the shift asked for a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -92,7 +92,9 @@ class Equivalence:
     weights: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
 
-def equivalence(arch: Architecture, shaping: Shaping, pool_sums: Mapping[str, float]) -> Equivalence:
+def equivalence(
+    arch: Architecture, shaping: Shaping, pool_sums: Mapping[str, float], uncounted: Collection[str] = ()
+) -> Equivalence:
     """The plain network's representation of every feature map.
 
     Parameters
@@ -101,21 +103,25 @@ def equivalence(arch: Architecture, shaping: Shaping, pool_sums: Mapping[str, fl
         The shaped architecture and its constants.
     pool_sums
         For each weighted mean pooling, the sum of its weights.
+    uncounted
+        The mean poolings that leave their padding out of their means.
 
     Raises
     ------
     ArchitectureError
         Naming a node whose readers ask for different constants, or that cannot give what they ask for.
     """
-    return _Solver(arch, shaping, pool_sums).solve()
+    return _Solver(arch, shaping, pool_sums, uncounted).solve()
 
 
 _FREE = (Affine, LayerNorm)
 
 
 class _Solver:
-    def __init__(self, arch: Architecture, shaping: Shaping, pool_sums: Mapping[str, float]) -> None:
-        self.arch, self.shaping, self.pool_sums = arch, shaping, pool_sums
+    def __init__(
+        self, arch: Architecture, shaping: Shaping, pool_sums: Mapping[str, float], uncounted: Collection[str]
+    ) -> None:
+        self.arch, self.shaping, self.pool_sums, self.uncounted = arch, shaping, pool_sums, uncounted
         self.readers: dict[str, list[Node]] = {node.id: [] for node in arch.nodes}
         for node in arch.nodes:
             for name in node.inputs:
@@ -226,7 +232,8 @@ class _Solver:
             )
         if isinstance(node.op, WeightedMeanPool):
             return Affinity(value.scale, value.shift * self.pool_sums[node.id])
-        if isinstance(node.op, MeanPool) and node.op.padding and value.shift.any():
+        counted = isinstance(node.op, MeanPool) and node.op.padding and node.id not in self.uncounted
+        if counted and value.shift.any():
             raise ArchitectureError(
                 node.id, "its padding counts as zeros, which a shift would change", "use count_include_pad=False"
             )

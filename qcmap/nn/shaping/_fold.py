@@ -11,10 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from qcmap.architecture import Affine, LayerNorm, Nonlinear, Sum, WeightedMeanPool
+from qcmap.architecture import Affine, LayerNorm, MeanPool, Node, Nonlinear, Sum, WeightedMeanPool
 from qcmap.errors import ArchitectureError, ArgumentError
+from qcmap.nn._shaped import PlainActivation
 from qcmap.nn.functional import torch_function
-from qcmap.nn.shaping._equivalent import Affinity, Array, Equivalence, equivalence
+from qcmap.nn.shaping._absorb import Original, absorb, absorb_norm, release, release_norm, set_to, wide
+from qcmap.nn.shaping._equivalent import Affinity, Equivalence, equivalence
 from qcmap.nn.shaping._model import ShapedModel
 from qcmap.nn.shaping._padding import pad_with, pads_of, unpadded
 from qcmap.nn.shaping._sites import Site, site_of, tensor_input
@@ -24,9 +26,9 @@ def fold(shaped: ShapedModel) -> fx.GraphModule:
     """The plain network with the same function as a shaped one: equivalent parameters (DKS, section 18.2).
 
     Activations lose their constants, which go into the weights and biases around them (docs/equivalent.md has the
-    derivation for graphs). The result needs nothing of qcmap, except for weighted mean pooling; its parameters have the
-    paths of the shaped model, and biases where those are needed. Computed in float64 and rounded once to the type of
-    each parameter.
+    derivation for graphs). The result needs nothing of qcmap, except for weighted mean pooling and activations
+    that torch lacks; its parameters have the paths of the shaped model, and biases where those are needed. Computed in
+    float64 and rounded once to the type of each parameter.
 
     A filter that meets the border of its map reads zeros of the shaped network there, which are not zeros of the plain
     one: its input is then padded with the value that stands for zero, so that the function is the same everywhere.
@@ -48,12 +50,12 @@ def fold(shaped: ShapedModel) -> fx.GraphModule:
     model = _copied(shaped)
     found = _equivalence(model)
     _borders(model, found)
-    for _, site, inputs, outputs in _layers(model, found):
-        _absorb(site, inputs, outputs)
-    for norm, inputs, outputs in _norms(model, found):
-        _absorb_norm(norm, inputs, outputs)
+    for layer in _layers(model, found):
+        absorb(*layer)
+    for norm in _norms(model, found):
+        absorb_norm(*norm)
     for bias, scale in _added(model, found):
-        _set(bias, scale * _wide(bias))
+        set_to(bias, scale * wide(bias))
     _plain_ops(model, found)
     model.graph.lint()
     folded = fx.GraphModule(model, model.graph, class_name="FoldedModel")
@@ -79,8 +81,9 @@ def unfold(plain: nn.Module, shaped: ShapedModel) -> ShapedModel:
         Where `fold` raises it.
     """
     model = _copied(shaped)
-    given, own = dict(plain.named_parameters()), dict(model.named_parameters())
-    _check_same(given, dict(fold(shaped).named_parameters()))
+    # Under each of its names, if modules share one.
+    given, own, wanted = (dict(m.named_parameters(remove_duplicate=False)) for m in (plain, model, fold(shaped)))
+    _check_same(given, wanted)
     with torch.no_grad():
         for path in given.keys() & own.keys():
             own[path].copy_(given[path])
@@ -89,12 +92,12 @@ def unfold(plain: nn.Module, shaped: ShapedModel) -> ShapedModel:
             model.get_buffer(path).copy_(buffer)
     # The sums of pooling weights must be those of the plain model, hence after copying.
     found = _equivalence(model)
-    for _, site, inputs, outputs in _layers(model, found):
-        _release(site, given.get(site.path_of_bias), inputs, outputs)
-    for norm, inputs, outputs in _norms(model, found):
-        _release_norm(norm, inputs, outputs)
+    for site, (weight, _), inputs, outputs in _layers(model, found):
+        release(site, weight, given.get(site.path_of_bias), inputs, outputs)
+    for norm, given_norm, _, outputs in _norms(model, found):
+        release_norm(norm, given_norm, outputs)
     for bias, scale in _added(model, found):
-        _set(bias, _wide(bias) / scale)
+        set_to(bias, wide(bias) / scale)
     model.recompile()
     return model
 
@@ -128,48 +131,80 @@ def _equivalence(model: ShapedModel) -> Equivalence:
         for node in arch.nodes
         if isinstance(node.op, WeightedMeanPool)
     }
-    return equivalence(arch, model.shaping, sums)
+    means = {node.id for node in arch.nodes if isinstance(node.op, MeanPool)}
+    return equivalence(arch, model.shaping, sums, {name for name in means if not _counts(model, places[name])})
 
 
-Layer = tuple[str, Site, Affinity, Affinity]
+def _counts(model: ShapedModel, place: fx.Node) -> bool:
+    """Whether average pooling counts its padding."""
+    if place.op == "call_module":
+        return getattr(model.get_submodule(str(place.target)), "count_include_pad", True)
+    return bool(place.args[5] if len(place.args) > 5 else place.kwargs.get("count_include_pad", True))
 
 
-def _layers(model: ShapedModel, found: Equivalence) -> Iterator[Layer]:
-    """Each affine layer once, with what its input and its output stand for."""
-    places, seen = model.traced.places, {}
+def _layers(model: ShapedModel, found: Equivalence) -> Iterator[tuple[Site, Original, Affinity, Affinity]]:
+    """Each affine layer once, with its parameters as they were, and what its input and its output stand for."""
+    places, originals, done = model.traced.places, _Originals(found), set()
     for node in model.architecture.nodes:
         if not isinstance(node.op, Affine):
             continue
         site = site_of(model, places[node.id], node.id)
-        inputs, outputs = found.at[node.inputs[0]], found.at[node.id]
-        first = seen.setdefault(site.weight_path, (node.id, inputs, outputs))
-        if first[0] == node.id:
-            yield node.id, site, inputs, outputs
-        elif not (first[1].agrees(inputs) and first[2].agrees(outputs)):
-            raise ArchitectureError(
-                node.id, f"it shares its parameters with {first[0]!r}, whose equivalent parameters are others",
-                "give the two layers parameters of their own, or keep the shaped network",
-            )  # fmt: skip
+        was = originals.of(node, site.weight, site.bias)
+        # A layer of two calls, or two calls of a function that read one parameter.
+        call = site.path_of_bias if site.bias is not None or site.module is not None else site.node
+        if call not in done:
+            done.add(call)
+            yield site, was, found.at[node.inputs[0]], found.at[node.id]
 
 
-def _norms(model: ShapedModel, found: Equivalence) -> Iterator[tuple[Any, Affinity, Affinity]]:
-    """Each layer norm's module, with what its input and its output stand for."""
-    places = model.traced.places
+def _norms(model: ShapedModel, found: Equivalence) -> Iterator[tuple[Any, Original, Affinity, Affinity]]:
+    """Each layer norm's module once, with its parameters as they were, and what its input and output stand for."""
+    places, originals, done = model.traced.places, _Originals(found), set()
     for node in model.architecture.nodes:
         if not isinstance(node.op, LayerNorm):
             continue
-        inputs, outputs = found.at[node.inputs[0]], found.at[node.id]
-        if inputs.identity and outputs.identity:
+        inputs, outputs, place = found.at[node.inputs[0]], found.at[node.id], places[node.id]
+        module: Any = model.get_submodule(str(place.target)) if place.op == "call_module" else None
+        gain = getattr(module, "weight", None)
+        was = None if gain is None else originals.of(node, gain, getattr(module, "bias", None))
+        if (inputs.identity and outputs.identity) or place.target in done:
             continue
-        place = places[node.id]
-        module = model.get_submodule(str(place.target)) if place.op == "call_module" else None
+        done.add(place.target)
         uniform = inputs.scale.ndim == inputs.shift.ndim == 0 and float(inputs.scale) > 0
-        if module is None or getattr(module, "weight", None) is None or not uniform:
+        if was is None or not uniform:
             raise ArchitectureError(
                 node.id, "only a layer norm module with a gain, whose channels all have the same constants, can take"
                 " them up", "use nn.LayerNorm with elementwise_affine=True, or keep the shaped network",
             )  # fmt: skip
-        yield module, inputs, outputs
+        if not node.op.centre and (inputs.shift.any() or outputs.shift.any()):
+            raise ArchitectureError(
+                node.id, "it does not subtract the mean and has no biases, so it can take up no shift",
+                "use nn.LayerNorm, or keep the shaped network",
+            )  # fmt: skip
+        yield module, was, inputs, outputs
+
+
+class _Originals:
+    """Parameters as they were before any is changed: layers may share them, if they need the same ones."""
+
+    def __init__(self, found: Equivalence) -> None:
+        self._found = found
+        self._first: dict[int, tuple[Node, int, Tensor]] = {}
+
+    def of(self, node: Node, weight: nn.Parameter, bias: nn.Parameter | None) -> Original:
+        """Weight and bias of a node's layer, in float64; refuses a node that needs others than an earlier one."""
+        return self._one(node, weight, id(weight)), None if bias is None else self._one(node, bias, id(weight))
+
+    def _one(self, node: Node, parameter: nn.Parameter, layer: int) -> Tensor:
+        first, own, value = self._first.setdefault(id(parameter), (node, layer, wide(parameter).clone()))
+        at = self._found.at
+        same = at[first.inputs[0]].agrees(at[node.inputs[0]]) and at[first.id].agrees(at[node.id])
+        if own != layer or not same:
+            raise ArchitectureError(
+                node.id, f"it shares its parameters with {first.id!r}, whose equivalent parameters are others",
+                "give the two layers parameters of their own, or keep the shaped network",
+            )  # fmt: skip
+        return value
 
 
 def _added(model: ShapedModel, found: Equivalence) -> Iterator[tuple[nn.Parameter, float]]:
@@ -183,86 +218,6 @@ def _added(model: ShapedModel, found: Equivalence) -> Iterator[tuple[nn.Paramete
             )  # fmt: skip
         if scales[0] != 1:
             yield model.get_parameter(path), float(scales[0])
-
-
-# --- parameters ----------------------------------------------------------------------------------------------------
-
-
-def _wide(tensor: Tensor) -> Tensor:
-    return tensor.detach().to("cpu", torch.float64)
-
-
-@torch.no_grad()
-def _set(parameter: Tensor, value: Tensor) -> None:
-    parameter.copy_(value.reshape(parameter.shape))
-
-
-def _rows(values: Array, like: Tensor, axis_size: int) -> Tensor:
-    """One number for each of ``axis_size`` channels; a channel of several flattened locations repeats its own."""
-    if values.ndim and axis_size % len(values):
-        raise ArchitectureError(
-            "fold", f"{len(values)} channels do not make {axis_size} features", "keep the shaped network"
-        )
-    repeated = np.repeat(values, axis_size // len(values)) if values.ndim else np.full(axis_size, float(values))
-    return torch.from_numpy(repeated).to(like)
-
-
-def _columns(values: Array, weight: Tensor, groups: int) -> Tensor:
-    """Numbers of input channels, in the layout of a weight [out, in/groups, *kernel]."""
-    rows, columns = weight.shape[0] // groups, weight.shape[1]
-    per_group = _rows(values, weight, columns * groups).reshape(groups, 1, columns)
-    return per_group.expand(groups, rows, columns).reshape(weight.shape[0], columns, *[1] * (weight.ndim - 2))
-
-
-def _absorb(site: Site, inputs: Affinity, outputs: Affinity) -> None:
-    """W' = A W / a and c' = A (c - W (b/a)) + B."""
-    weight = _wide(site.weight)
-    scale, shift = (_rows(v, weight, weight.shape[0]) for v in (outputs.scale, outputs.shift))
-    old = torch.zeros_like(scale) if site.bias is None else _wide(site.bias)
-    response = (weight * _columns(inputs.origin, weight, site.groups)).flatten(1).sum(1)
-    bias = scale * (old - response) + shift
-    column = scale.reshape(-1, *[1] * (weight.ndim - 1))
-    _set(site.weight, column * weight / _columns(inputs.scale, weight, site.groups))
-    if site.bias is not None or bool(bias.any()):
-        filled = site.with_bias()
-        assert filled.bias is not None
-        _set(filled.bias, bias)
-
-
-def _release(site: Site, plain_bias: Tensor | None, inputs: Affinity, outputs: Affinity) -> None:
-    """W = W' a / A and c = (c' - B) / A + W (b/a)."""
-    weight = _wide(site.weight)
-    scale, shift = (_rows(v, weight, weight.shape[0]) for v in (outputs.scale, outputs.shift))
-    given = torch.zeros_like(scale) if plain_bias is None else _wide(plain_bias)
-    column = scale.reshape(-1, *[1] * (weight.ndim - 1))
-    old = weight * _columns(inputs.scale, weight, site.groups) / column
-    response = (old * _columns(inputs.origin, weight, site.groups)).flatten(1).sum(1)
-    _set(site.weight, old)
-    if site.bias is not None or plain_bias is not None:
-        filled = site.with_bias()
-        assert filled.bias is not None
-        _set(filled.bias, (given - shift) / scale + response)
-
-
-def _absorb_norm(norm: Any, inputs: Affinity, outputs: Affinity) -> None:
-    """Gain A g, bias A h + B, epsilon a^2 epsilon."""
-    gain = _wide(norm.weight)
-    scale, shift = (_rows(v, gain, len(gain)) for v in (outputs.scale, outputs.shift))
-    bias = shift if norm.bias is None else scale * _wide(norm.bias) + shift
-    _set(norm.weight, scale * gain)
-    if norm.bias is None:
-        norm.bias = nn.Parameter(torch.zeros_like(norm.weight))
-    _set(norm.bias, bias)
-    norm.eps *= float(inputs.scale) ** 2
-
-
-def _release_norm(norm: Any, inputs: Affinity, outputs: Affinity) -> None:
-    """The inverse of `_absorb_norm`, for parameters that are the plain model's; epsilon is the shaped model's."""
-    gain = _wide(norm.weight)
-    scale, shift = (_rows(v, gain, len(gain)) for v in (outputs.scale, outputs.shift))
-    _set(norm.weight, gain / scale)
-    if norm.bias is not None:
-        _set(norm.bias, (_wide(norm.bias) - shift) / scale)
 
 
 def _borders(model: ShapedModel, found: Equivalence) -> None:
@@ -282,13 +237,16 @@ def _borders(model: ShapedModel, found: Equivalence) -> None:
 
 
 def _plain_ops(model: ShapedModel, found: Equivalence) -> None:
-    """Plain activations and weighted sums, as calls of torch's own functions."""
+    """Plain activations and weighted sums, as calls of torch's own functions; formulas that it lacks as modules."""
     places = model.traced.places
     for node in model.architecture.nodes:
         place = places[node.id]
         if isinstance(node.op, Nonlinear):
-            function = torch_function(model.shaping.at(node.id).activation)
-            arguments = {}
+            act = model.shaping.at(node.id).activation
+            if act.torch is None:
+                model.add_submodule(str(place.target), PlainActivation(act))
+                continue
+            function, arguments = torch_function(act), {}
             while hasattr(function, "func"):
                 arguments, function = {**function.keywords, **arguments}, function.func  # pyright: ignore
             _replace(

@@ -1,6 +1,7 @@
 """Equivalent parameters of torch models: the same function, plain ops only, and the way back."""
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -58,6 +59,54 @@ class Joined(nn.Module):
         return self.out(torch.tanh(self.c(h)))
 
 
+class Shared(nn.Module):
+    """Layers that share weights or biases or both, with or without biases; one function twice; one module twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c, self.d = (nn.Linear(8, 8, bias=bias) for bias in (True, True, False, True))
+        self.b.weight = self.c.weight = self.d.weight = self.a.weight
+        self.d.bias = self.a.bias
+        self.free = nn.Parameter(torch.randn(8, 8))
+        self.norm, self.other = nn.LayerNorm(8), nn.LayerNorm(8)
+        self.other.weight, self.other.bias = self.norm.weight, self.norm.bias
+        self.outs = nn.ModuleList(nn.Linear(8, 2) for _ in range(8))
+
+    def forward(self, x):
+        maps = [layer(x) for layer in (self.a, self.b, self.c, self.d)]
+        maps += [functional.linear(x, self.free), functional.linear(x, self.free)]
+        maps += [self.norm(maps[0]), self.other(maps[1])]
+        return torch.cat([out(functional.softplus(h)) for out, h in zip(self.outs, maps, strict=True)], 1)
+
+
+class Tokens(nn.Module):
+    """A table, read as it stands and by a residual branch."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.b, self.out = nn.Embedding(11, 8), nn.Linear(8, 8), nn.Linear(8, 3)
+
+    def forward(self, tokens):
+        h = self.table(tokens)
+        return self.out(functional.softplus(h + self.b(functional.softplus(h))))
+
+
+class Pools(nn.Module):
+    """Average pooling that leaves its padding out, a norm of whole maps, a formula that torch has no function for."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.d = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1), nn.Conv2d(8, 8, 1)
+        self.c = nn.Conv2d(8, 4, 1)
+        self.pool, self.norm = nn.AvgPool2d(3, 1, 1, count_include_pad=False), nn.LayerNorm((8, 6, 6))
+
+    def forward(self, x):
+        h = self.pool(functional.softplus(self.norm(self.a(x))))
+        h = functional.avg_pool2d(functional.softplus(self.b(h)), 3, 1, 1, False, False)
+        h = self.d(h)
+        return self.c(torch.tanh(h) + 0.5 * torch.sin(h))
+
+
 CASES = {
     "mlp": (lambda: mlp(10), (4, 16), {"zeta": 1.5}),
     "mlp, tanh": (lambda: mlp(50, act=nn.Tanh), (4, 16), {"zeta": 1.5}),
@@ -79,6 +128,9 @@ CASES = {
     "the u-net": (lambda: UNet(2, 4, activation="softplus"), (2, 3, 16, 16), {"zeta": 1.5}),
     "branches": (Branches, (3, 12), {"zeta": 1.2}),
     "added parameters": (Added, (2, 3, 6, 6), {"zeta": 1.2}),
+    "shared parameters": (Shared, (3, 8), {"zeta": 1.2}),
+    "tokens": (Tokens, (3, 7), {"zeta": 1.2}),
+    "pools": (Pools, (2, 3, 6, 6), {"zeta": 1.05}),
 }
 
 
@@ -87,6 +139,8 @@ CASES = {
 def test_the_plain_network_has_the_same_function(name, dtype, tolerance):
     make, shape, options = CASES[name]
     x = torch.randn(*shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64).to(dtype)
+    if name == "tokens":
+        x = torch.arange(x.numel()).reshape(shape) % 11
     shaped = trained(qnn.shape(make().to(dtype), x, **options)).eval()
     before = copy.deepcopy(shaped.state_dict())
     plain = qnn.fold(shaped)
@@ -94,7 +148,8 @@ def test_the_plain_network_has_the_same_function(name, dtype, tolerance):
     assert (plain(x) - wanted).abs().max() <= tolerance * wanted.abs().max()
     assert all(torch.equal(value, shaped.state_dict()[key]) for key, value in before.items())
     ours = {type(m).__name__ for m in plain.modules() if type(m).__module__.startswith("qcmap")}
-    assert ours <= {"WeightedMeanPool", "ChannelNorm"}
+    assert ours <= {"WeightedMeanPool", "ChannelNorm", "PlainActivation"}
+    assert torch.equal(pickle.loads(pickle.dumps(plain))(x), plain(x))
     if dtype is torch.float64:
         again = qnn.unfold(trained(plain), shaped)
         wanted = plain(x)
@@ -138,6 +193,40 @@ class TwoReaders(nn.Module):
     def forward(self, x):
         h = self.a(x)
         return self.b(torch.tanh(h)) + self.c(functional.softplus(h))
+
+
+def sequence(*layers):
+    return nn.Sequential(nn.Linear(8, 8), *layers, nn.Linear(8, 8))
+
+
+def norm_twice():
+    norm = nn.LayerNorm(8)
+    return sequence(norm, nn.Softplus(), nn.Linear(8, 8), norm, nn.Tanh())
+
+
+def counted():
+    return nn.Sequential(nn.Conv1d(3, 8, 1), nn.Softplus(), nn.AvgPool1d(3, 1, 1), nn.Conv1d(8, 3, 1))
+
+
+REFUSED = {
+    "no biases": (sequence(nn.RMSNorm(8), nn.Softplus()), (2, 8), "^1: it does not subtract the mean and has no bias"),
+    "one norm": (norm_twice(), (2, 8), "^1_2: it shares its parameters with '1'"),
+    "counted padding": (counted(), (2, 3, 9), "^2: its padding counts.*count_include_pad=False"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_layer_that_cannot_take_constants_up_is_refused_by_name(name):
+    model, shape, said = REFUSED[name]
+    with pytest.raises(ArchitectureError, match=said):
+        qnn.fold(qnn.shape(model, torch.randn(*shape), zeta=1.1))
+
+
+def test_a_norm_without_shifts_keeps_its_epsilon():
+    """None is the rounding of the type."""
+    x = torch.randn(4, 8, dtype=torch.float64)
+    shaped = trained(qnn.shape(sequence(nn.Softplus(), nn.Linear(8, 8), nn.RMSNorm(8))[:-1].double(), x, zeta=1.2))
+    assert torch.allclose(qnn.fold(shaped)(x), shaped(x), rtol=1e-12, atol=1e-13)
 
 
 def test_what_has_no_equivalent_is_refused_by_name():
