@@ -126,7 +126,7 @@ class MaximalSlope:
         """
         try:
             values = np.asarray(math.nan if isinstance(zeta, (bool, str, bytes)) else zeta, dtype=np.float64)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             values = np.array(math.nan)
         if not (np.isfinite(values) & (values > 1)).all():
             raise ArgumentError(

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from qcmap.architecture import Violation
 
 Kind = Literal[
-    "activation", "sum", "batch_norm", "layer_norm", "pool", "scale", "bias", "weights", "kept"
+    "activation", "sum", "batch_norm", "layer_norm", "pool", "scale", "bias", "weights", "hook", "kept"
 ]  # fmt: skip
 
 

@@ -13,10 +13,12 @@ from qcmap.architecture import Architecture, Violation
 from qcmap.errors import ArgumentError
 from qcmap.nn._random import generator_from
 from qcmap.nn.shaping._branches import ResidualWeight, check_residual_weight
+from qcmap.nn.shaping._changes import Change
 from qcmap.nn.shaping._draft import BatchNorms, Pooling, Scalars, drafted
 from qcmap.nn.shaping._model import Made, ShapedModel
 from qcmap.nn.shaping._surgery import carried_out
 from qcmap.nn.tracing import traced
+from qcmap.nn.tracing._copy import refuse_names
 from qcmap.numeric import Shaping, dks, tat, unit_q
 
 METHODS: dict[str, Callable[..., Shaping]] = {"dks": dks, "tat": tat, "unit_q": unit_q}
@@ -93,18 +95,35 @@ def shape(
         if value not in _CHOICES[name]:
             listed = " or ".join(map(repr, _CHOICES[name]))
             raise ArgumentError(name, f"there is no choice {value!r}", f"choose {listed}")
+    if not isinstance(delta, bool):
+        raise ArgumentError("delta", f"it must be True or False, not {delta!r}", "choose one of the two")
     check_residual_weight(residual_weight)
     source = generator_from(seed, generator)
     solve, words = _solver(method, zeta, options)
     found = traced(model, example_input)
+    refuse_names(model, ShapedModel)
     draft = drafted(found, batch_norm=batch_norm, pooling=pooling, scalars=scalars, residual_weight=residual_weight)
     shaping = solve(draft.architecture)
+    if not isinstance(shaping, Shaping):
+        what = f"it gave {type(shaping).__name__} for the architecture, not a Shaping"
+        raise ArgumentError("method", what, "return what qcmap.dks or qcmap.tat gives")
     whereabouts, changes = carried_out(found, draft, shaping, weights, delta=delta, generator=source)
     warnings = (*shaping.warnings, *_fan_in(draft.architecture, delta=delta))
-    made = Made(whereabouts, shaping, f"{words}: {shaping!r}", (*draft.changes, *changes), warnings)
+    made = Made(whereabouts, shaping, f"{words}: {shaping!r}", (*draft.changes, *changes, *_hooks(model)), warnings)
     shaped = ShapedModel(found.graph_module, found.graph_module.graph, made)
     _set_modes(shaped, model)
     return shaped
+
+
+def _hooks(model: nn.Module) -> list[Change]:
+    """The modules whose hooks the shaped model does not have."""
+    kinds = "_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks"
+    why = "hooks are no part of the graph; register those that are still wanted on the shaped model"
+    return [
+        Change(path or "model", "hook", f"{count} {'hook' if count == 1 else 'hooks'}", "none", why)
+        for path, module in model.named_modules()
+        if (count := sum(len(getattr(module, kind)) for kind in kinds))
+    ]
 
 
 def _set_modes(shaped: nn.Module, model: nn.Module) -> None:

@@ -27,7 +27,7 @@ ALIASES: Mapping[str, str] = {
     "bmm": "matmul", "mm": "matmul", "swapaxes": "transpose",
     "swapdims": "transpose", "t": "transpose", "T": "transpose", "mT": "transpose", "movedim": "permute",
     "moveaxis": "permute", "type_as": "to", "_native_batch_norm_legit_no_training": "batch_norm",
-    "_unsafe_view": "view", "_to_copy": "to",
+    "_unsafe_view": "view", "_to_copy": "to", "expit": "sigmoid", "_threshold": "threshold", "positive": "identity",
     **activations.ALIASES,
 }  # fmt: skip
 """Spellings of functions, methods and operators, by the name that the tables use."""

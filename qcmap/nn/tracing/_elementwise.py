@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from qcmap.activations import CATALOGUE, activation
 from qcmap.architecture import Nonlinear
 from qcmap.nn.tracing._calls import Call, common
@@ -17,7 +19,7 @@ from qcmap.nn.tracing._feature import Constant, Feature, Pointwise
 
 if TYPE_CHECKING:
     from qcmap.architecture._ops import Named
-    from qcmap.nn.tracing._translate import Rule, Translator
+    from qcmap.nn.tracing._translate import Rule, Translator, Value
 
 Formula = Callable[[Any], Any]
 
@@ -36,12 +38,13 @@ def _text(formula: str) -> Formula:
 FORMULAS: Mapping[str, tuple[str, str]] = {
     "hardtanh": ("min_val=-1 max_val=1", "Min(Max(u, {min_val}), {max_val})"),
     "clamp": ("min=-oo max=oo", "Min(Max(u, {min}), {max})"),
-    "softplus": ("beta=1 threshold=20", "log(1 + exp({beta}*u))/{beta}"),
     "hardsigmoid": ("", "Min(Max(u/6 + 1/2, 0), 1)"),
     "logsigmoid": ("", "-log(1 + exp(-u))"),
     "tanhshrink": ("", "u - tanh(u)"),
     "abs": ("", "Abs(u)"),
     "exp": ("", "exp(u)"),
+    "expm1": ("", "exp(u) - 1"),
+    "erfc": ("", "erfc(u)"),
     "log": ("", "log(u)"),
     "sqrt": ("", "sqrt(u)"),
     "rsqrt": ("", "1/sqrt(u)"),
@@ -130,6 +133,25 @@ def _prelu(t: Translator, call: Call) -> Feature:
     return bent(t, call, one(t, call, given), catalogued("leaky_relu", {"negative_slope": slope}))
 
 
+_SOFTPLUS = _formula("beta=1", "log(1 + exp({beta}*u))/{beta}")
+
+
+def _softplus(t: Translator, call: Call) -> Value:
+    given = call.bound("input beta threshold")
+    threshold, beta = float(given.get("threshold", 20)), float(given.get("beta", 1))
+    jump = float(np.logaddexp(0, -threshold)) / abs(beta) if beta else 0.0
+    if jump > _SMALLEST_JUMP:
+        raise t.error(
+            call, f"it jumps by {jump:.2g} at its threshold {threshold:g}, above which torch takes the identity",
+            "use a threshold of 20 or more",
+        )  # fmt: skip
+    return _SOFTPLUS(t, call)
+
+
+_SMALLEST_JUMP = 1e-6
+"""Less is the rounding of float32; torch's own threshold, 20, makes a jump of 2e-9."""
+
+
 def _threshold(t: Translator, call: Call) -> Feature:
     given = call.bound("input threshold value")
     if (given["threshold"], given["value"]) != (0, 0):
@@ -169,6 +191,7 @@ RULES: dict[str, Rule] = {
     **{name: _catalogued(name) for name in CATALOGUE if function_of(name) == name},
     **{name: _formula(*row) for name, row in FORMULAS.items()},
     "gelu": _gelu,
+    "softplus": _softplus,
     "prelu": _prelu,
     "_prelu_kernel": _prelu,
     "threshold": _threshold,

@@ -152,7 +152,9 @@ def _pads(given: Mapping[str, Any], dims: int) -> tuple[Any, ...]:
 
 def _embedding(t: Translator, call: Call) -> Feature:
     """A row of a table for each token: an affine layer of vectors that are 1 at the token and 0 elsewhere."""
-    given = call.bound("input weight")
+    given = call.bound("input weight padding_idx max_norm")
+    if given.get("max_norm"):
+        raise t.error(call, "it scales the rows that it looks up (max_norm)", "leave max_norm out")
     weight = given.get("weight") if call.module is None else getattr(call.module, "weight", None)
     if isinstance(given.get("input"), Constant):
         weight = given["input"]  # aten has them the other way round

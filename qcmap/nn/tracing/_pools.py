@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def _window(kind: type[Pool]) -> Rule:
     def rule(t: Translator, call: Call) -> Any:
         names = "input kernel_size stride padding " + (
-            "dilation ceil_mode" if kind is MaxPool else "ceil_mode count_include_pad"
+            "dilation ceil_mode" if kind is MaxPool else "ceil_mode count_include_pad divisor_override"
         )
         given = call.bound(names)
         x = over_map(t, call, one(t, call, given))
@@ -37,6 +37,11 @@ def _window(kind: type[Pool]) -> Rule:
                 raise t.error(call, f"its {what} {values} differ by axis", f"use equal {what}")
         if set(dilation) != {1}:
             raise t.error(call, "it is dilated", "use dilation 1")
+        if given.get("divisor_override") not in (None, math.prod(kernel)):
+            raise t.error(
+                call, f"it divides sums over {math.prod(kernel)} locations by {given['divisor_override']}, so it is no"
+                " mean, but a multiple of one [no-scalar-multiplier]", "leave divisor_override out",
+            )  # fmt: skip
         if not x.locations:
             return same(t, call)
         op = kind(kernel, None if stride == kernel else stride[0], padding[0])

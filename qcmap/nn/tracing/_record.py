@@ -24,6 +24,7 @@ from qcmap.errors import TraceError
 from qcmap.nn.tracing._copy import copied
 from qcmap.nn.tracing._example import Example, symbolic
 from qcmap.nn.tracing._quiet import quietly
+from qcmap.nn.tracing._returned import returned
 from qcmap.nn.tracing._written import DROPOUTS, as_written, has_tensor, is_leaf, plain_name, storage
 
 
@@ -317,7 +318,7 @@ class _Recorder(TorchFunctionMode):
     def finished(self, output: Any, name: str, *, fixed: bool) -> Recording:
         """The recording, with what no output depends on taken out."""
         found: list[tuple[str | None, fx.Node]] = []
-        self.graph.output(self._output(output, found, None))
+        self.graph.output(returned(output, found, self))
         if not found:
             raise TraceError(name, "its forward gives no tensor", "return a tensor, or a tuple or dict of tensors")
         module = fx.GraphModule(self.root, self.graph, class_name=name)
@@ -333,18 +334,3 @@ class _Recorder(TorchFunctionMode):
             found,
             fixed,
         )
-
-    def _output(self, value: Any, found: list[tuple[str | None, fx.Node]], key: str | None) -> Any:
-        if isinstance(value, Tensor):
-            node = self._tensor(value)
-            found.append((key, node))
-            return node
-        if isinstance(value, Mapping):
-            items = {name: self._output(item, found, str(name)) for name, item in value.items() if item is not None}
-            return items if type(value) is dict else self.graph.call_function(type(value), (), items)
-        if isinstance(value, (tuple, list)):
-            items = [self._output(item, found, key) for item in value]
-            if hasattr(value, "_fields"):
-                return self.graph.call_function(type(value), tuple(items))
-            return type(value)(items)
-        return self.lift(value)

@@ -219,11 +219,24 @@ class Translator:
         return self._names.get(id(value))
 
     def value_of(self, constant: Constant) -> Tensor:
-        """The entries of a constant; raises `TraceError` if they depend on what is not there."""
+        """The entries of a constant.
+
+        Raises
+        ------
+        TraceError
+            If they depend on what is not there, or are random.
+        """
         node = constant.node
         if node not in self._numbers:
-            with torch.no_grad():
+            device = node.meta["val"].device
+            devices = [device] if device.type == "cuda" else []
+            with torch.random.fork_rng(devices), torch.no_grad():
+                before = _random_state(devices)
                 self._numbers[node] = _evaluated(node, self.recording.graph_module, self._numbers)
+                if not all(map(torch.equal, before, _random_state(devices))):
+                    raise TraceError(
+                        self.path_of(node), "it is random in eval mode too", "draw it once, as a buffer of the model"
+                    )
         return self._numbers[node]
 
 
@@ -278,6 +291,11 @@ class _Size:
 def number(value: Any) -> Any:
     """A size as a number."""
     return value.node.hint if isinstance(value, torch.SymInt) else value
+
+
+def _random_state(devices: list[torch.device]) -> list[Tensor]:
+    """The states of torch's global generators on the CPU and these devices."""
+    return [torch.get_rng_state(), *map(torch.cuda.get_rng_state, devices)]
 
 
 def sizes(node: fx.Node) -> tuple[int, ...]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from numbers import Complex, Real
 from typing import TYPE_CHECKING, Any
 
 from qcmap.architecture import Concat, Multiply, Scale, Sum
@@ -19,8 +21,8 @@ def _add(sign: float, *, reverse: bool = False) -> Rule:
     def rule(t: Translator, call: Call) -> Feature:
         given = call.bound("input other")
         x, y = given["input"], given["other"]
-        alpha = sign * call.keywords.get("alpha", call.positional[2] if len(call.positional) > 2 else 1)
-        weights = (1.0, float(alpha))
+        alpha = call.keywords.get("alpha", call.positional[2] if len(call.positional) > 2 else 1)
+        weights = (1.0, sign * _number(t, call, alpha))
         if reverse:
             x, y = y, x
         if isinstance(x, Feature) and isinstance(y, Feature):
@@ -69,7 +71,7 @@ def _shifted(t: Translator, call: Call, x: Feature, constant: Any, weight: float
             return _biased(t, call, x, constant.sources)
         number = entry(t, call, constant, "adds")
     else:
-        number = float(constant)
+        number = _number(t, call, constant)
     number *= weight
     if number == 0:
         return replace(x, place=call.node)
@@ -94,7 +96,15 @@ def entry(t: Translator, call: Call, constant: Constant, verb: str) -> float:
         raise t.error(
             call, f"it {verb} a constant tensor whose entries differ", "use one number for all channels and locations"
         )
-    return float(values[0])
+    return _number(t, call, values[0].item())
+
+
+def _number(t: Translator, call: Call, value: Any) -> float:
+    """A number as it is written; refused if it is not finite, or computed from the batch size."""
+    if isinstance(value, Real) and math.isfinite(value):
+        return float(value)
+    found = repr(value) if isinstance(value, Complex) else "the batch size"
+    raise t.error(call, f"it calculates with {found}", "use a finite number that is always the same")
 
 
 def _same_shape(t: Translator, call: Call, x: Feature) -> None:
@@ -142,9 +152,13 @@ def _times(t: Translator, call: Call, x: Feature, constant: Any, *, inverse: boo
         _same_shape(t, call, x)
         number = entry(t, call, constant, "multiplies by")
     else:
-        number = float(constant)
+        number = _number(t, call, constant)
     if number == 0:
-        raise t.error(call, "multiplication or division by zero", "take this branch out")
+        own = isinstance(constant, Constant) and constant.sources
+        raise t.error(
+            call, f"multiplication or division by {f'the parameter {own[0]!r}, which is zero' if own else 'zero'}",
+            "give it another value: shaping weights the branches of sums itself" if own else "take this branch out",
+        )  # fmt: skip
     return _scaled(t, call, x, 1 / number if inverse else number)
 
 

@@ -208,6 +208,10 @@ def test_without_delta_there_is_a_warning():
         ({"method": lambda arch: None, "zeta": 1.5}, "method"),
         ({"zeta": 0.9}, "zeta"),
         ({"seed": -1}, "seed"),
+        ({"zeta": 10**400}, "zeta"),
+        ({"delta": "no"}, "delta"),
+        ({"generator": 3}, "generator: it must be a torch.Generator, not int"),
+        ({"method": lambda arch: None}, "method: it gave NoneType for the architecture"),
     ],
 )
 def test_bad_arguments(arguments, match):
@@ -279,6 +283,26 @@ def test_a_shaped_model_can_be_shaped_again():
     first = qnn.shape(mlp(depth=3), torch.randn(3, 16), zeta=1.3)
     again = qnn.shape(first, torch.randn(3, 16), zeta=1.2)
     assert [node.id for node in again.architecture.nodes] == [node.id for node in first.architecture.nodes]
+
+
+def test_hooks_are_reported_and_left_on_the_model():
+    model, called = mlp(depth=2), []
+    model[0].register_forward_hook(lambda *_: called.append(1))
+    model[2].register_full_backward_hook(lambda *_: called.append(2))
+    shaped = qnn.shape(model, torch.randn(3, 16), zeta=1.2)
+    assert [(change.node, change.before) for change in kinds(shaped, "hook")] == [("0", "1 hook"), ("2", "1 hook")]
+    shaped(torch.randn(3, 16)).sum().backward()
+    assert not called
+    model(torch.randn(3, 16)).sum().backward()
+    assert called == [1, 2]
+
+
+def test_names_of_a_shaped_model_are_refused():
+    model = nn.Sequential()
+    for name, layer in (("a", nn.Linear(8, 8)), ("act", nn.Tanh()), ("report", nn.Linear(8, 8))):
+        model.add_module(name, layer)
+    with pytest.raises(QCMapError, match=r"^report: a ShapedModel has an attribute of this name"):
+        qnn.shape(model, torch.randn(2, 8))
 
 
 def test_an_option_that_the_method_lacks_is_refused():

@@ -1,8 +1,11 @@
 """Sums, concatenations, norms, pools, views, inputs and outputs; what is refused, and the names of nodes."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 import qcmap as qc
 import qcmap.nn as qnn
@@ -104,6 +107,17 @@ def test_layers(function, layer, expected):
 
 
 REFUSED = {
+    "a sum of windows": (lambda self, h: F.avg_pool2d(h, 2, divisor_override=1), "no mean.*no-scalar-multiplier"),
+    "a jump": (lambda self, h: F.softplus(h, threshold=3), r"jumps by 0\.049 at its threshold 3"),
+    "random factor": (lambda self, h: h * torch.rand(()), "random in eval mode"),
+    "random shift": (lambda self, h: h + torch.randn(h.shape[1:]), "random in eval mode"),
+    "batch size": (lambda self, h: h / h.shape[0], "calculates with the batch size"),
+    "no number": (lambda self, h: h * float("nan"), "calculates with nan"),
+    "no finite constant": (lambda self, h: h + torch.full((), torch.inf), "calculates with inf"),
+    "a gate at zero": (
+        lambda self, h: h + self.last.weight.detach()[0, 0] * 0 * h,
+        "by zero; take this branch out",
+    ),
     "softmax": (lambda self, h: h.softmax(1), "no-multiplication"),
     "attention": (lambda self, h: F.scaled_dot_product_attention(h, h, h), "attention"),
     "product of matrices": (lambda self, h: h @ h, "no-multiplication"),
@@ -240,6 +254,64 @@ def test_the_model_is_left_untouched():
     assert set(traced.places) == set(traced.modules) == {node.id for node in traced.architecture.nodes}
 
 
+class Gated(nn.Module):
+    """A branch behind a trained gate that starts at zero (ReZero)."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.gate = nn.Linear(8, 8), nn.Linear(8, 8), nn.Parameter(torch.zeros(()))
+
+    def forward(self, x):
+        h = self.a(x)
+        return h + self.gate * self.b(torch.tanh(h))
+
+
+def test_a_gate_that_is_zero_is_named():
+    model = Gated()
+    with pytest.raises(TraceError, match="by the parameter 'gate', which is zero; give it another value"):
+        qnn.trace(model, torch.randn(2, 8))
+    nn.init.ones_(model.gate)
+    assert ops_of(qnn.trace(model, torch.randn(2, 8)), "a", "b")[-1] == Sum((1.0, 1.0))
+
+
+def test_a_table_that_scales_its_rows_is_refused():
+    model = nn.Sequential(nn.Embedding(5, 8, max_norm=1.0), nn.Linear(8, 8))
+    with pytest.raises(TraceError, match=r"^0 \(Embedding\): it scales the rows"):
+        qnn.trace(model, torch.zeros(2, 3, dtype=torch.long))
+
+
+@pytest.mark.parametrize("name", ["code", "meta"])
+def test_names_of_the_graph_are_refused(name):
+    model = nn.Module()
+    model.add_module(name, nn.Linear(8, 8))
+    with pytest.raises(TraceError, match=f"^{name}: a GraphModule has an attribute of this name"):
+        qnn.trace(model, torch.zeros(2, 8))
+
+
+def test_an_output_that_may_hide_tensors_is_refused():
+    class Pair(nn.Module):
+        def __init__(self, made):
+            super().__init__()
+            self.a, self.made = nn.Linear(8, 8), made
+
+        def forward(self, x):
+            h = self.a(x)
+            return {"h": h, "extra": self.made(h)}
+
+    with pytest.raises(TraceError, match=r"^output: it has a SimpleNamespace, which may hold tensors"):
+        qnn.trace(Pair(lambda h: SimpleNamespace(h=h)), torch.zeros(2, 8))
+    kept = qnn.traced(Pair(lambda h: ("yes", 3)), torch.zeros(2, 8)).graph_module(torch.zeros(2, 8))
+    assert kept["extra"] == ("yes", 3)
+
+
+def test_random_constants_leave_the_global_generator_alone():
+    model, x = Between(lambda self, h: h + torch.randn(8, 8)), torch.zeros(2, 3, 8, 8)
+    state = torch.get_rng_state()
+    with pytest.raises(TraceError, match="random in eval mode"):
+        qnn.trace(model, x)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 def test_dropout_as_a_function_follows_the_mode():
     traced = between(lambda self, h: F.dropout(h, 0.5, self.training))
     x = torch.randn(1, 3, 8, 8)
@@ -266,7 +338,14 @@ def test_flattened_maps():
     assert flat["input"].op == Input(75)
 
 
+def pruned():
+    model = nn.Sequential(nn.Linear(8, 8))
+    prune.random_unstructured(model[0], "weight", 0.5)
+    return model
+
+
 UNRUN = {
+    "pruned": (pruned(), "^0.weight: it is computed from parameters.*prune.remove"),
     "one layer": (nn.Linear(8, 8), "^model: .*single layer.*Sequential"),
     "recurrent": (nn.Sequential(nn.GRU(8, 8)), "^0: GRU is recurrent.*independent-parameters"),
     "lazy": (nn.Sequential(nn.LazyLinear(8)), "^0: .*no sizes yet; run the model once"),
