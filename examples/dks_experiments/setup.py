@@ -28,9 +28,7 @@ class Setup:
     options
         Of the method.
     pooling, stem
-        Of convolutional networks: how locations are pooled at the end and at the start; None for the network's own way.
-    task
-        ``"classes"``, those of the data set, or ``"parity"``: whether their number is odd.
+        Of convolutional networks: how locations are pooled at the end and at the start.
     pln, scale
         Whether inputs are normalised per location, and what they are multiplied by before.
     clip
@@ -43,10 +41,9 @@ class Setup:
     layers: Layers = "dense"
     skips: bool = False
     norm: bool = False
-    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    options: Mapping[str, Any] = field(default_factory=dict)
     pooling: Literal["mean", "weighted"] = "mean"
-    stem: Literal["max", "convolution"] | None = None
-    task: Literal["classes", "parity"] = "classes"
+    stem: Literal["max", "convolution"] = "max"
     pln: bool = True
     scale: float = 1.0
     clip: float | None = None
@@ -86,7 +83,7 @@ class Scale:
     workers
         Processes; 0 trains in this one.
     chance
-        The accuracy of guesses among the classes of the data set.
+        The accuracy of guesses.
     keep
         Whether each run has a folder with records and checkpoints, from which it is resumed.
     """
@@ -118,15 +115,10 @@ class Run:
     batch_size: int
     epochs: int
     schedule: str
-    options: Mapping[str, Any] = field(hash=False)
+    options: Mapping[str, Any]
     rate: float
     seed: int
     double: bool
-
-
-def chance_of(setup: Setup, scale: Scale) -> float:
-    """The accuracy of guesses."""
-    return 0.5 if setup.task == "parity" else scale.chance
 
 
 def run_of(setup: Setup, scale: Scale, rate: float, seed: int, epochs: int) -> Run:

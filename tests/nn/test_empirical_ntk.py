@@ -150,6 +150,7 @@ def _with_nan():
         (nn.Linear(2, 1), (3, 2), {"block": 0}, ArgumentError, "block: .*not 0"),
         (nn.Linear(2, 1), (3, 2), {"dtype": torch.int32}, ArgumentError, "dtype: .*int32"),
         (nn.Linear(2, 1), (2,), {}, DataError, r"x1: .*shape \[2\]"),
+        (nn.Linear(2, 1), (3, 5), {}, DataError, "x1: Linear does not run on it"),
         (nn.Tanh(), (3, 2), {}, ArgumentError, "Tanh: it has no parameters"),
         (nn.Conv1d(2, 2, 1), (3, 2, 4), {}, DataError, r"it gives a tensor of shape \[1, 2, 4\]"),
         (nn.Sequential(nn.Conv1d(2, 2, 2), nn.Flatten()), (3, 2, 2), {}, ArgumentError, r"0: a filter of \[2\] has no"),

@@ -213,6 +213,8 @@ BAD_INPUTS = [
     (torch.ones(4).double(), {}, DataError, r"x: .*\[N, C, \*locations\].*\[4\]"),
     (torch.ones(3, 4, dtype=torch.int64), {}, DataError, "x: .*torch.int64"),
     (torch.ones(0, 4).double(), {}, DataError, "x: "),
+    (torch.eye(4), {}, DataError, "x: Sequential does not run on it .*give the shape, dtype and device"),
+    (torch.ones(3, 4, device="meta"), {}, DataError, "x: it has no data"),
     (torch.ones(1, 4).double(), {}, DataError, "x: c values need two samples"),
     (torch.full((3, 4), math.inf).double(), {}, DataError, "x: its values are not finite"),
     (torch.zeros(3, 4).double(), {}, DataError, "x: the vector of sample 0 .* is zero.*pln"),

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from qcmap.architecture import Architecture, Input, Node
 from qcmap.errors import ArgumentError
+from qcmap.nn._modes import running
 from qcmap.nn._random import generator_from
 from qcmap.nn.measuring._epsilons import epsilons
 from qcmap.nn.measuring._expected import Seen, predictions, scatter, uniform
@@ -111,7 +112,8 @@ def measure(
     # The pairs of a few samples come last: sampled networks see only these.
     seen = Seen(places, chosen, (np.concatenate([drawn[0], few[start]]), np.concatenate([drawn[1], few[finish]])))
     seen.epsilons = epsilons(recorder, next(iter(inputs.values())).dtype)
-    recorder.run(inputs, seen)
+    with running(model, "x"):
+        recorder.run(inputs, seen)
     predicted = predictions(seen, network_maps(places.cut, shaping))
     errors: dict[str, Departures] = {}
     if networks:

@@ -42,6 +42,8 @@ def inputs_of(arch: Architecture, x: object) -> dict[str, Tensor]:
         subject = "x" if len(found) == 1 else name
         if not isinstance(z, Tensor):
             raise DataError(subject, f"samples are a tensor, not {type(z).__name__}", "convert with torch.as_tensor")
+        if z.is_meta:
+            raise DataError(subject, "it has no data (device 'meta')", "give samples with numbers")
         if z.ndim < 2 or not z.is_floating_point() or 0 in z.shape:
             raise DataError(
                 subject,

@@ -17,7 +17,7 @@ from torch.func import functional_call, grad, vmap
 from qcmap._tables import Cells, Tabled
 from qcmap.architecture import Affine, Architecture
 from qcmap.errors import ArgumentError, DataError
-from qcmap.nn._modes import device_of, modes_restored
+from qcmap.nn._modes import device_of, modes_restored, running
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -174,7 +174,7 @@ class _Jacobian:
 
     def outputs(self, x: Tensor) -> int:
         """How many outputs there are."""
-        with torch.no_grad():
+        with torch.no_grad(), running(self.model, "x1"):
             y = functional_call(self.model, (self.parameters, self.buffers), (x[:1],))
         if not isinstance(y, Tensor) or y.ndim < 2 or y.shape[0] != 1 or math.prod(y.shape[2:]) != 1:
             what = f"a tensor of shape {list(y.shape)}" if isinstance(y, Tensor) else type(y).__name__

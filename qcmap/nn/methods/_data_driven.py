@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from qcmap.errors import ArgumentError, DataError, NumericalError
 from qcmap.nn._initialize import Layer, M, Weights, checked_layers, initialize
-from qcmap.nn._modes import modes_restored
+from qcmap.nn._modes import modes_restored, running
 
 Data = Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]
 
@@ -205,7 +205,8 @@ def _pass(
 
     handles = [layer.register_forward_hook(hook) for layer in layers]
     try:
-        _call(module, data)
+        with running(module, "data"):
+            _call(module, data)
     finally:
         for handle in handles:
             handle.remove()

@@ -155,6 +155,7 @@ def _linear() -> nn.Sequential:
 
 REFUSED: dict[str, tuple[str, Any, Tensor, dict[str, Any], type[Exception], str]] = {
     "constant": ("lsuv", _linear, torch.zeros(9, 5).double(), {}, DataError, "0: its output on the data does not vary"),
+    "another shape": ("lsuv", _linear, _data(9, 4), {}, DataError, "data: Sequential does not run on it"),
     "one example": ("wli", _linear, _data(1, 5), {}, DataError, "0: .*does not vary"),
     "infinite": ("lsuv", _linear, torch.full((9, 5), torch.inf).double(), {}, DataError, "0: .*has a NaN or infinity"),
     "idle": ("lsuv", Idle, _data(9, 5), {}, DataError, "idle: the model does not call it"),
