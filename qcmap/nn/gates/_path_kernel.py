@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,7 @@ def gates_of(split: SplitModel, inputs: tuple[Tensor, ...], block: int) -> Gates
     with torch.no_grad():
         for parts in zip(*(x.split(block) for x in inputs), strict=True):
             for name, gate in split.gates(*parts).items():
+                gate = _ordered(split, name, gate)
                 found.setdefault(name, []).append(gate.to(kinds[name]).cpu().numpy())
     largest = max(high for _, high in split.gates.ranges.values())
     return Gates.of(
@@ -54,7 +56,17 @@ def gates_of(split: SplitModel, inputs: tuple[Tensor, ...], block: int) -> Gates
 
 def inputs_by_node(split: SplitModel, inputs: tuple[Tensor, ...]) -> dict[str, NDArray[Any]]:
     """The inputs of a split model by input node."""
-    return {name: x.detach().double().cpu().numpy() for name, x in zip(split.architecture.inputs, inputs, strict=True)}
+    given = zip(split.architecture.inputs, inputs, strict=True)
+    return {name: _ordered(split, name, x.detach()).double().cpu().numpy() for name, x in given}
+
+
+def _ordered(split: SplitModel, name: str, values: Tensor) -> Tensor:
+    """What a node has for each example, as [n, channels * locations] in the order of its units."""
+    if name not in split.orders:
+        return values
+    sizes, axes = split.orders[name]
+    parts = values.reshape(len(values), *sizes).permute(0, *(axis + 1 for axis in axes))
+    return parts.reshape(len(values), math.prod(sizes))
 
 
 def kernel_blocks(

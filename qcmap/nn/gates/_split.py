@@ -6,7 +6,7 @@ import copy
 import itertools
 import operator
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -42,6 +42,7 @@ from qcmap.numeric.paths._kernel import KernelBlock
 LINEAR = Input, Affine, Sum, Concat, Scale, MeanPool, WeightedMeanPool, BatchNorm, Output
 """What a path goes through unchanged but for a factor; a batch norm in evaluation mode is an affine layer."""
 Slopes = Mapping[str, tuple[float, float]]
+Order: TypeAlias = tuple[tuple[int, ...], tuple[int, ...]]
 
 
 class Gates(nn.Module):
@@ -142,11 +143,14 @@ class SplitModel(nn.Module):
         `Gates` and `Values`.
     architecture
         The graph of the network, whose activations and max poolings are the keys of the gates.
+    orders
+        For each input and activation, into which sizes one example of it is cut, and in which order these axes are
+        those of channels and locations: models may have their channels last.
     """
 
-    def __init__(self, architecture: Architecture, gates: Gates, values: Values) -> None:
+    def __init__(self, architecture: Architecture, gates: Gates, values: Values, orders: Mapping[str, Order]) -> None:
         super().__init__()
-        self.architecture, self.gates, self.values = architecture, gates, values
+        self.architecture, self.gates, self.values, self.orders = architecture, gates, values, dict(orders)
 
     def forward(self, *inputs: Tensor) -> Any:
         """What the network computes: its values at its own gates."""
@@ -236,9 +240,9 @@ def split_gates(model: nn.Module, example_input: Any, *, gate: GateFunction = HA
     TraceError
         For a model that cannot be traced.
     ArchitectureError
-        Naming the module: an activation that has no gate form, a batch norm that uses the statistics of the batch, a
-        layer norm or a product, a max pooling whose maps are not [batch, channels, *locations] in some order; or a
-        model without activations.
+        Naming the module: an activation that has no gate form, or does not read examples one by one; a batch norm that
+        uses the statistics of the batch, a layer norm or a product; a max pooling whose maps are not [batch, channels,
+        *locations] in some order; or a model without activations.
     """
     for path, module in model.named_modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and (module.training or module.running_mean is None):
@@ -264,12 +268,20 @@ def split_gates(model: nn.Module, example_input: Any, *, gate: GateFunction = HA
         node.id: windows[node.id].shape if node.id in windows else tuple(found.reads[node.id][0].meta["shape"][1:])
         for node in nodes if node.id in slopes or node.id in windows
     }  # fmt: skip
+    for name in slopes:
+        if found.reads[name][0].meta.get("order") is None:
+            raise ArchitectureError(
+                name, "its first axis is not that of the batch, so that no example has gates of its own",
+                "let it read [batch, ...]",
+            )  # fmt: skip
     paths = _added(found.graph_module, windows)
     places = [node for node in found.graph_module.graph.nodes if node.op == "placeholder"]
     names = found.architecture.inputs if len(found.architecture.inputs) == len(places) else [p.name for p in places]
     given = {name: place.meta["shape"][1:] for name, place in zip(names, places, strict=True)}
     gates = Gates(_preactivations(found, shapes, paths), slopes, gate, given)
-    split = SplitModel(found.architecture, gates, Values(_values(found, shapes, paths), shapes))
+    seen = {name: found.reads[name][0] for name in slopes} | {name: found.places[name] for name in names}
+    orders = {name: place.meta["order"] for name, place in seen.items() if place.meta.get("order")}
+    split = SplitModel(found.architecture, gates, Values(_values(found, shapes, paths), shapes), orders)
     return split.eval()
 
 

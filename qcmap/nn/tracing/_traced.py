@@ -71,6 +71,8 @@ def traced(model: nn.Module, example_input: Any) -> Traced:
     architecture = Architecture(type(model).__name__, tuple(nodes), tuple(dict.fromkeys(ends)))
     axes = {name: _channel_axis(translator, place) for name, place in places.items()}
     for draft in drafts:
+        for place in (draft.place, *draft.reads):
+            place.meta["order"] = _order(translator, place)
         if isinstance(draft.op, MaxPool):
             draft.reads[0].meta["channel_axis"] = _channel_axis(translator, draft.reads[0])
     for node in recording.graph_module.graph.nodes:
@@ -103,6 +105,24 @@ def _channel_axis(translator: Translator, place: fx.Node) -> int | None:
         if all(in_order(atoms, key, size) for atoms, key, size in zip(feature.layout, keys, shape, strict=True)):
             return axis
     return None
+
+
+def _order(translator: Translator, place: fx.Node) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """How an example of a place becomes [channels, *locations]: cut to these sizes, with axes then in this order.
+
+    None if the place is no feature map, or its first axis is not that of the batch.
+    """
+    value = translator.values[place]
+    if not isinstance(value, Feature):
+        return None
+    first, *rest = translator.seen(value).layout
+    atoms = [atom for axis in rest for atom in axis]
+    if not in_order(first, BATCH, sizes(place)[0]) or not all(
+        a.key == CHANNEL or isinstance(a.key, int) for a in atoms
+    ):
+        return None
+    ranks = [(-1 if isinstance(atom.key, str) else atom.key, -atom.stride) for atom in atoms]
+    return tuple(atom.size for atom in atoms), tuple(sorted(range(len(atoms)), key=ranks.__getitem__))
 
 
 def _op(draft: Draft, shared: Counter[str]) -> Op:

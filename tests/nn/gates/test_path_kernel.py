@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import qcmap as qc
 import qcmap.nn as qnn
@@ -121,6 +121,66 @@ def test_convolutions_as_a_walk_of_pairs_with_unit_weights(case):
     np.testing.assert_allclose(split.path_kernel(x), walk, rtol=1e-12, atol=1e-12)
     by_hand = qc.path_kernel(qnn.trace(model, x), {"1": gates.numpy()}, x.numpy())
     np.testing.assert_allclose(by_hand, walk, rtol=1e-12, atol=1e-12)
+
+
+class Last(nn.Module):
+    """A convolution, then linear layers with the channels last, as in ConvNeXt; gates of maps or of flat vectors."""
+
+    def __init__(self, hidden, *, flat=False):
+        super().__init__()
+        self.a, self.flat = nn.Conv2d(2, 3, 3, padding=1, bias=False), flat
+        self.b, self.c = nn.Linear(3, hidden, bias=False), nn.Linear(hidden, 2, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.a(x).permute(0, 2, 3, 1)
+        h = torch.relu(h.flatten(1)).reshape(h.shape) if self.flat else torch.relu(h)
+        return self.c(torch.relu(self.b(h))).mean((1, 2))
+
+
+class Tokens(nn.Module):
+    """Linear layers on [batch, tokens, channels]; with ``merged`` the gates are those of [batch * tokens, channels]."""
+
+    def __init__(self, hidden, *, merged=False):
+        super().__init__()
+        self.a, self.b, self.merged = nn.Linear(2, hidden, bias=False), nn.Linear(hidden, 2, bias=False), merged
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.a(x)
+        h = torch.relu(h.flatten(0, 1)).reshape(h.shape) if self.merged else torch.relu(h)
+        return self.b(h).mean(1)
+
+
+LAST = {
+    "map": (lambda: Last(4), (2, 5, 4)),
+    "map of as many channels as rows": (lambda: Last(3), (2, 3, 3)),
+    "flat": (lambda: Last(4, flat=True), (2, 5, 4)),
+    "tokens": (lambda: Tokens(3), (5, 2)),
+    "as many tokens as channels": (lambda: Tokens(2), (2, 2)),
+}
+
+
+@pytest.mark.parametrize("case", LAST)
+def test_channels_may_come_last(case):
+    """The walk of pairs with unit weights again, by the model itself; the mean over k locations has squares 1/k^2."""
+    make, shape = LAST[case]
+    model, x = make().double(), torch.randn(3, *shape, generator=torch.Generator().manual_seed(5)).double()
+    split = qnn.split_gates(model, x)
+    gates, locations = split.gates(x), shape[0] if len(shape) == 2 else shape[1] * shape[2]
+    ones = qnn.split_gates(model, x)
+    with torch.no_grad():
+        for p in ones.parameters():
+            p.fill_(1.0)
+
+        def pairs(z):
+            return (z[:, None] * z).flatten(0, 1)
+
+        walk = ones.values(pairs(x), {name: pairs(gate) for name, gate in gates.items()}).sum(1) / locations
+    np.testing.assert_allclose(split.path_kernel(x), walk.reshape(3, 3).numpy(), rtol=1e-12, atol=1e-12)
+
+
+def test_activations_that_read_no_examples_one_by_one_are_refused_by_name():
+    with pytest.raises(ArchitectureError, match=r"^relu: its first axis is not that of the batch"):
+        qnn.split_gates(Tokens(3, merged=True), torch.randn(4, 5, 2))
 
 
 def test_a_border_that_repeats_the_only_location_is_refused():
