@@ -218,9 +218,9 @@ def shown(mean: float, error: float) -> str:
     return f"{mean:.3g} +- {error:.1g}"
 
 
-def shown_interval(mean: float, half: float) -> str:
+def shown_interval(mean: float, half: float, digits: int = 2) -> str:
     """For people: mean and half its 95% interval."""
-    return f"{mean:.2f} (95% +- {half:.2f})"
+    return f"{mean:.{digits}f} (95% +- {half:.{digits}f})"
 
 
 def listed(values: Mapping[float, Sequence[float]], label: str) -> str:

@@ -40,7 +40,16 @@ def splits_of(run: Run) -> Splits:
     splits = load_data(Choice(run.dataset, **options))
     if setup.scale != 1:
         splits = splits.changed(lambda part: _multiplied(part, setup.scale, with_pln=setup.pln))
+    if setup.task == "parity":
+        splits = splits.changed(_parity)
     return splits.cast(torch.float64) if run.double else splits
+
+
+def _parity(examples: Examples) -> Examples:
+    """The examples with 1 for odd classes and 0 for even ones."""
+    if not isinstance(examples, TensorExamples):
+        raise ArgumentError("task", "the classes of images in files cannot be changed", "leave the row out")
+    return replace(examples, targets=examples.targets % 2)
 
 
 def _multiplied(examples: Examples, factor: float, *, with_pln: bool) -> Examples:

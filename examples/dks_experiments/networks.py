@@ -27,8 +27,9 @@ class Block(nn.Module):
 def deep(setup: Setup, network: Network, channels: int, classes: int) -> nn.Sequential:
     """A stem, blocks of two layers of one width and a head, ``depth`` affine layers in all.
 
-    Dense: [batch, channels]. Convolutional: [batch, channels, height, width], filters of 3 x 3; max pooling or a
-    convolution with stride 2 follows the first layer, and all locations are pooled before the head.
+    Dense: [batch, channels]. Convolutional: [batch, channels, height, width], filters of 3 x 3; one more convolution,
+    with stride 2, follows the first layer, or max pooling if the setup says so, and all locations are pooled before the
+    head. Q and C maps hold across a convolution, and not across max pooling (DKS, section 20.2).
     """
     width, image = network.width, setup.layers == "convolutional"
 
@@ -63,8 +64,8 @@ def _resnet(setup: Setup, network: Network, channels: int, classes: int) -> nn.M
 
 
 def _wide_resnet(setup: Setup, network: Network, channels: int, classes: int) -> nn.Module:
-    if setup.stem == "convolution":
-        raise ArgumentError("stem", "a Wide-ResNet has no max pooling to replace", "run the size imagenet")
+    if setup.stem is not None:
+        raise ArgumentError("stem", "a Wide-ResNet pools nothing after its stem", "run the size imagenet")
     norm = "batch" if setup.norm else None
     return _reading(
         wide_resnet(

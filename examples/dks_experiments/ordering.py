@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from examples.dks_experiments.setup import Scale
-from examples.experiment import Finding, mean_and_error, shown
+from examples.experiment import Finding, mean_and_error, mean_and_interval, shown, shown_interval
 
 Quantity = Literal["speed", "train", "test"]
 Relation = Literal[">>", ">", ">=", "~"]
 
 LARGE, SMALL, ALIKE = 0.15, 0.02, 0.05
 """Differences of accuracy that >> asks for, that >= forgives, and that count as alike."""
-LEAST_ERROR = 2e-3
-"""Of a difference: two test examples in a thousand, where all seeds agree."""
+LEAST_INTERVAL = 4e-3
+"""Of a difference: four examples in a thousand, where all seeds agree."""
+NOISE = ", which noise forgives"
 
 
 @dataclass(frozen=True)
 class Ordering:
     """A statement about two curves.
 
-    ``>>``: better by 0.15 and by two standard errors. ``>``: better by two standard errors. ``>=``: not worse by more
-    than 0.02 or two standard errors. ``~``: apart by no more than 0.05 or two standard errors.
+    Of the difference d, the mean over seeds (both curves of a seed have the same order of examples), and half its 95%
+    interval by Student's t, h = 4.30 standard errors for three seeds. ``>>``: d > 0.15 and d > h. ``>``: d > h.
+    ``>=``: d > -0.02 or d > -h. ``~``: |d| <= 0.05 or |d| <= h. What only h forgives is said to be noise.
 
     Attributes
     ----------
@@ -47,31 +47,31 @@ class Ordering:
         what = {"speed": "speed of training", "train": "training accuracy", "test": "test accuracy"}[self.quantity]
         return f"{what}: {self.better} {words} {self.worse}"
 
-    def check(self, found: Mapping[str, Mapping[str, Any]], scale: Scale) -> Finding:
+    def check(self, found: Mapping[str, Mapping[str, Any]], epochs: int) -> Finding:
         """Whether it holds of what `compared` found."""
-        (a, error_a), (b, error_b) = (
-            mean_and_error(measured(found[label]["runs"], self.quantity, scale)) for label in (self.better, self.worse)
-        )
-        error = max(math.hypot(error_a, error_b), LEAST_ERROR)
-        difference = a - b
-        seen = f"{shown(a, error_a)} against {shown(b, error_b)}, {difference / error:+.1f} standard errors"
-        return Finding(str(self), _HOLDS[self.relation](difference, 2 * error), seen)
+        a, b = (measured(found[label], self.quantity, epochs) for label in (self.better, self.worse))
+        difference, half = mean_and_interval(a - b)
+        half = max(half, LEAST_INTERVAL)
+        holds, strictly = (_HOLDS[self.relation](difference, bound) for bound in (half, LEAST_INTERVAL))
+        noise = NOISE if holds and not strictly else ""
+        seen = f"{shown(*mean_and_error(a))} against {shown(*mean_and_error(b))}, {shown_interval(difference, half, 3)}"
+        return Finding(str(self), holds, seen + noise)
 
 
 _HOLDS: Mapping[Relation, Callable[[float, float], bool]] = {
-    ">>": lambda difference, bound: difference > max(LARGE, bound),
-    ">": lambda difference, bound: difference > bound,
-    ">=": lambda difference, bound: difference > -max(SMALL, bound),
-    "~": lambda difference, bound: abs(difference) <= max(ALIKE, bound),
+    ">>": lambda difference, half: difference > max(LARGE, half),
+    ">": lambda difference, half: difference > half,
+    ">=": lambda difference, half: difference > -max(SMALL, half),
+    "~": lambda difference, half: abs(difference) <= max(ALIKE, half),
 }
 
 
-def filled(runs: Sequence[Mapping[str, Any]], name: str, scale: Scale) -> np.ndarray:
+def filled(row: Mapping[str, Any], name: str, epochs: int) -> np.ndarray:
     """The curve [seeds, epochs] of an accuracy; epochs that a diverged run lacks count as chance."""
-    return np.array([[*run[name], *[scale.chance] * (scale.epochs - len(run[name]))] for run in runs])
+    return np.array([[*run[name], *[row["chance"]] * (epochs - len(run[name]))] for run in row["runs"]])
 
 
-def measured(runs: Sequence[Mapping[str, Any]], quantity: Quantity, scale: Scale) -> np.ndarray:
+def measured(row: Mapping[str, Any], quantity: Quantity, epochs: int) -> np.ndarray:
     """The quantity for each seed."""
-    curves = filled(runs, "test" if quantity == "test" else "accuracy", scale)
+    curves = filled(row, "test" if quantity == "test" else "accuracy", epochs)
     return curves.mean(axis=1) if quantity == "speed" else curves[:, -1]

@@ -16,6 +16,7 @@ from typing import Any
 import click
 import numpy as np
 
+from examples.dks_experiments.ordering import NOISE
 from examples.experiment import mean_and_error, shown
 from qcmap._atomic import write_whole
 from qcmap.errors import DataError
@@ -45,7 +46,15 @@ def _summary(reports: Mapping[str, Mapping[str, Any]]) -> str:
         holds = sum(finding["holds"] for finding in report["findings"])
         count = len(report["findings"])
         rows.append(f"| {name} | {report['reports']} | {'all' if holds == count else holds} | {count} |")
-    return "\n".join(rows) + "\n"
+    findings = [finding for report in reports.values() for finding in report["findings"]]
+    holding = [finding for finding in findings if finding["holds"]]
+    noise = sum(NOISE in finding["seen"] for finding in holding)
+    minutes = sum(report["cpu_seconds"] for report in reports.values()) / 60
+    total = (
+        f"Of {len(findings)} orderings {len(holding)} hold, {noise} of these because noise forgives, and "
+        f"{len(findings) - len(holding)} fail. All rows together took {minutes:.0f} CPU minutes."
+    )
+    return "\n".join([total, "", *rows]) + "\n"
 
 
 def _section(report: Mapping[str, Any]) -> str:

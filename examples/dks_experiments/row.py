@@ -51,20 +51,20 @@ class Row:
     def run(self, scale: Scale, cells: Cells) -> Result:
         """Train everything, and check every ordering."""
         found = compared(self.setups, scale, cells)
-        numbers = {label: {**row, **_summary(row["runs"], scale)} for label, row in found.items()}
-        findings = tuple(ordering.check(found, scale) for ordering in self.orderings)
-        return Result(numbers, findings, lambda: self.figure(found, scale))
+        numbers = {label: {**row, **_summary(row, scale.epochs)} for label, row in found.items()}
+        findings = tuple(ordering.check(found, scale.epochs) for ordering in self.orderings)
+        return Result(numbers, findings, lambda: self.figure(found, scale.epochs))
 
-    def figure(self, found: Mapping[str, Mapping[str, Any]], scale: Scale) -> Figure:
+    def figure(self, found: Mapping[str, Mapping[str, Any]], epochs: int) -> Figure:
         """Training and test accuracy by epoch: means over seeds, with standard errors."""
         from qcmap.plot import new_figure
 
         figure, panels = new_figure(2, 4.6, 3.4)
         for axes, name in zip(panels, ("accuracy", "test"), strict=True):
             for k, (label, row) in enumerate(found.items()):
-                curves = filled(row["runs"], name, scale)
+                curves = filled(row, name, epochs)
                 mean, error = curves.mean(axis=0), curves.std(axis=0, ddof=1) / np.sqrt(len(curves))
-                at = np.arange(1, scale.epochs + 1)
+                at = np.arange(1, epochs + 1)
                 color, style = f"C{k % 10}", ("-", "--", ":")[k // 10]
                 axes.plot(at, mean, style, color=color, label=label, linewidth=1.2)
                 axes.fill_between(at, mean - error, mean + error, color=color, alpha=0.2, linewidth=0)
@@ -76,5 +76,5 @@ class Row:
         return figure
 
 
-def _summary(runs: list[dict[str, Any]], scale: Scale) -> dict[str, list[float]]:
-    return {name: measured(runs, name, scale).round(6).tolist() for name in QUANTITIES}
+def _summary(row: Mapping[str, Any], epochs: int) -> dict[str, list[float]]:
+    return {name: measured(row, name, epochs).round(6).tolist() for name in QUANTITIES}

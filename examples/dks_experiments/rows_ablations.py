@@ -91,7 +91,7 @@ ABLATIONS = (
     ),
     Row(
         "N.8", "a convolution for max pooling", "N.8", "roughly alike, SGD slightly faster",
-        {"max pooling": TANH, "convolution": replace(TANH, stem="convolution")},
+        {"max pooling": replace(TANH, stem="max"), "convolution": replace(TANH, stem="convolution")},
         (Ordering("convolution", "~", "max pooling"),),
     ),
     Row(

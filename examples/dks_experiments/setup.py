@@ -28,7 +28,9 @@ class Setup:
     options
         Of the method.
     pooling, stem
-        Of convolutional networks: how locations are pooled at the end and at the start.
+        Of convolutional networks: how locations are pooled at the end and at the start; None for the network's own way.
+    task
+        ``"classes"``, those of the data set, or ``"parity"``: whether their number is odd.
     pln, scale
         Whether inputs are normalised per location, and what they are multiplied by before.
     clip
@@ -41,9 +43,10 @@ class Setup:
     layers: Layers = "dense"
     skips: bool = False
     norm: bool = False
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     pooling: Literal["mean", "weighted"] = "mean"
-    stem: Literal["max", "convolution"] = "max"
+    stem: Literal["max", "convolution"] | None = None
+    task: Literal["classes", "parity"] = "classes"
     pln: bool = True
     scale: float = 1.0
     clip: float | None = None
@@ -83,7 +86,7 @@ class Scale:
     workers
         Processes; 0 trains in this one.
     chance
-        The accuracy of guesses.
+        The accuracy of guesses among the classes of the data set.
     keep
         Whether each run has a folder with records and checkpoints, from which it is resumed.
     """
@@ -115,10 +118,15 @@ class Run:
     batch_size: int
     epochs: int
     schedule: str
-    options: Mapping[str, Any]
+    options: Mapping[str, Any] = field(hash=False)
     rate: float
     seed: int
     double: bool
+
+
+def chance_of(setup: Setup, scale: Scale) -> float:
+    """The accuracy of guesses."""
+    return 0.5 if setup.task == "parity" else scale.chance
 
 
 def run_of(setup: Setup, scale: Scale, rate: float, seed: int, epochs: int) -> Run:

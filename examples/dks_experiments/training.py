@@ -6,19 +6,22 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
+from copy import deepcopy
+from dataclasses import asdict, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from examples.dks_experiments.data import some_inputs, splits_of
 from examples.dks_experiments.methods import made_trainable
 from examples.dks_experiments.networks import MODELS
-from examples.dks_experiments.setup import Run, Scale, Setup, run_of
+from examples.dks_experiments.setup import Run, Scale, Setup, chance_of, run_of
 from examples.experiment import Cells
 from qcmap.nn._modes import device_of
-from qcmap.nn.train import Choice, Settings, Trainer
+from qcmap.nn.train import Choice, Settings, Splits, Trainer
 
 EXAMPLES = 256
 """Training inputs that data-dependent methods see."""
@@ -34,12 +37,8 @@ def train(run: Run, folder: Path | None = None) -> Curves:
     ``accuracy`` is over training examples as they are visited, ``validation`` a loss, ``test`` an accuracy.
     """
     torch.set_num_threads(1)
-    splits = splits_of(run)
-    inputs = some_inputs(splits, EXAMPLES)
-    classes = int(splits.train.targets.max()) + 1
-    with torch.random.fork_rng(devices=[]):
-        model = MODELS[run.network.model](run.setup, run.network, inputs.shape[1], classes)
-        model = made_trainable(model.to(inputs.dtype), inputs, run.setup, run.seed)
+    splits, made = _start(replace(run, rate=0.0, epochs=0))
+    model = deepcopy(made)
     settings = Settings(
         epochs=run.epochs,
         batch_size=run.batch_size,
@@ -58,6 +57,17 @@ def train(run: Run, folder: Path | None = None) -> Curves:
         "status": result.status,
         **{name: [round(v, 6) for v in result.curve(of)] if result.epochs else [] for name, of in names.items()},
     }
+
+
+@lru_cache(maxsize=2)
+def _start(run: Run) -> tuple[Splits, nn.Module]:
+    """Data and initial model: the same for all learning rates, and tracing a model takes as long as an epoch."""
+    splits = splits_of(run)
+    inputs = some_inputs(splits, EXAMPLES)
+    classes = int(splits.train.targets.max()) + 1
+    with torch.random.fork_rng(devices=[]):
+        model = MODELS[run.network.model](run.setup, run.network, inputs.shape[1], classes)
+        return splits, made_trainable(model.to(inputs.dtype), inputs, run.setup, run.seed)
 
 
 def _facts(run: Run) -> dict[str, Any]:
@@ -82,6 +92,7 @@ def compared(setups: Mapping[str, Setup], scale: Scale, cells: Cells) -> dict[st
     return {
         label: {
             "rate": chosen[label],
+            "chance": chance_of(s, scale),
             "rate_at_edge": chosen[label] in (min(scale.rates[s.optimizer]), max(scale.rates[s.optimizer])),
             "runs": [found[label, seed] for seed in scale.seeds],
         }

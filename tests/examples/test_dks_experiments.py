@@ -15,7 +15,7 @@ from examples.dks_experiments.methods import METHODS, made_trainable
 from examples.dks_experiments.networks import MODELS
 from examples.dks_experiments.ordering import Ordering, measured
 from examples.dks_experiments.row import Row
-from examples.dks_experiments.setup import Network, Setup, run_of
+from examples.dks_experiments.setup import Network, Setup, chance_of, run_of
 from examples.dks_experiments.table import CIFAR, EXPERIMENTS, ROWS, SCALES, SMALL, TINY
 from examples.experiment import Cells
 from qcmap.activations import activation
@@ -75,6 +75,9 @@ def test_one_row_from_the_command_to_the_page(tmp_path):
     assert written.exit_code == 0, written.output
     text = docs.read_text()
     assert text.startswith("Before\n")
+    count = len(report["findings"]) + 3
+    assert f"Of {count} orderings " in text
+    assert "CPU minutes" in text
     assert text.endswith("after\n")
     assert "stale" not in text
     assert f"| fan-in selu | {TINY.rates['sgd'][0]:g} (edge) |" in text
@@ -164,12 +167,32 @@ def test_networks_have_the_layers_they_say():
         model = MODELS["deep"](setup, Network("deep", depth, 4), 2, 10)
         return sum(isinstance(part, torch.nn.Linear | torch.nn.Conv2d) for part in model.modules())
 
-    assert affine(Setup(), 50) == affine(Setup(layers="convolutional"), 50) == 50
+    assert affine(Setup(), 50) == affine(Setup(layers="convolutional", stem="max"), 50) == 50
+    assert affine(Setup(layers="convolutional"), 50) == 51
     wide = MODELS["wide_resnet"](Setup("dks", "tanh"), Network("wide_resnet", 10, 2), 4, 10)
     x = torch.randn(4, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     assert made_trainable(wide, x, Setup("dks", "tanh"), 0)(x).shape == (4, 10)
     with pytest.raises(ArgumentError, match="imagenet"):
         MODELS["wide_resnet"](Setup(stem="convolution"), Network("wide_resnet", 10, 2), 4, 10)
+
+
+def test_parity_is_whether_a_digit_is_odd():
+    digits, odd = (splits_of(run_of(Setup(task=task), TINY, 1e-3, 0, 1)) for task in ("classes", "parity"))
+    for (_, given), (_, made) in zip(digits.parts(), odd.parts(), strict=True):
+        assert (made.targets == given.targets % 2).all()
+    assert chance_of(Setup(task="parity"), TINY) == 0.5
+    assert chance_of(Setup(), TINY) == 0.1
+
+
+def test_a_run_leaves_the_initial_network_as_it_was():
+    """All rates start from one network that is made once."""
+    run = run_of(Setup("fan_in", "relu", norm=True, skips=True), TINY, 1e-2, 7, 1)
+    first = training.train(run)
+    other = training.train(replace(run, rate=1e-3))
+    assert other["loss"] != first["loss"]
+    assert training.train(run) == first
+    training._start.cache_clear()
+    assert training.train(run) == first
 
 
 def test_inputs_a_hundred_times_as_large():
@@ -183,7 +206,7 @@ def test_inputs_a_hundred_times_as_large():
 
 def _found(**accuracies):
     return {
-        label: {"runs": [{"accuracy": [value - 0.1, value], "test": [value, value]} for value in values]}
+        label: {"chance": 0.1, "runs": [{"accuracy": [value - 0.1, value], "test": [value, value]} for value in values]}
         for label, values in accuracies.items()
     }
 
@@ -199,25 +222,35 @@ def _found(**accuracies):
 def test_orderings(relation, first, second, holds):
     wobble = np.array([-1e-3, 0, 1e-3])
     found = _found(a=first + wobble, b=second + wobble)
-    scale = replace(TINY, epochs=2)
-    assert Ordering("a", relation, "b").check(found, scale).holds == holds
-    assert Ordering("a", relation, "b", "test").check(found, scale).holds == holds
+    assert Ordering("a", relation, "b").check(found, 2).holds == holds
+    assert Ordering("a", relation, "b", "test").check(found, 2).holds == holds
 
 
-def test_noise_forgives():
-    """Two standard errors count: what is apart by less is neither better nor worse."""
+def test_noise_forgives_and_is_named():
+    """What is apart by less than half its 95% interval is neither better nor worse."""
     found = _found(a=[0.9, 0.7, 0.5], b=[0.6, 0.8, 1.0])
-    scale = replace(TINY, epochs=2)
-    assert not Ordering("b", ">", "a").check(found, scale).holds
-    assert Ordering("a", ">=", "b").check(found, scale).holds
-    assert Ordering("a", "~", "b").check(found, scale).holds
+    assert not Ordering("b", ">", "a").check(found, 2).holds
+    for relation in (">=", "~"):
+        finding = Ordering("a", relation, "b").check(found, 2)
+        assert finding.holds
+        assert finding.seen.endswith("which noise forgives")
+    assert "noise" not in Ordering("b", ">=", "a").check(found, 2).seen
+
+
+@pytest.mark.parametrize(("errors", "holds"), [(3.5, False), (4.5, True)])
+def test_three_seeds_ask_for_students_quantile(errors, holds):
+    """The differences of seeds count: 0.1 -+ 0.1 sqrt 3 / errors, with a standard error of 0.1 / errors."""
+    spread = 0.1 * 3**0.5 / errors
+    found = _found(a=[0.7 - spread, 0.6, 0.5 + spread], b=[0.6, 0.5, 0.4])
+    assert Ordering("a", ">", "b").check(found, 2).holds == holds
 
 
 def test_a_run_that_diverged_counts_as_chance():
     runs = [{"accuracy": [0.8], "test": [0.8], "status": "diverged"}, {"accuracy": [0.8, 0.9], "test": [0.8, 0.9]}]
-    scale = replace(TINY, epochs=2)
-    assert measured(runs, "speed", scale) == pytest.approx([0.45, 0.85])
-    assert measured(runs, "test", scale).tolist() == [0.1, 0.9]
+    for chance in (0.1, 0.5):
+        row = {"chance": chance, "runs": runs}
+        assert measured(row, "speed", 2) == pytest.approx([(0.8 + chance) / 2, 0.85])
+        assert measured(row, "test", 2).tolist() == [chance, 0.9]
 
 
 def test_divergence_is_a_result():
@@ -225,7 +258,7 @@ def test_divergence_is_a_result():
     found = training.train(run)
     assert found["status"] == "diverged"
     row = Row("x", "x", "x", "x", {}, ())
-    figure = row.figure({"a": {"runs": [found, found]}}, replace(TINY, epochs=2))
+    figure = row.figure({"a": {"chance": 0.1, "runs": [found, found]}}, 2)
     assert figure.axes
 
 

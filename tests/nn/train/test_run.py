@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import resource
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -99,6 +104,68 @@ def test_a_run_from_the_command_line(config, tmp_path):
     assert "it holds a run" in second.output
     again = CliRunner().invoke(main, [*arguments, "--resume"])
     assert json.loads(again.output) == summary
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("epohcs=3", "--set, epohcs: there is no setting 'epohcs'; did you mean epochs"),
+        ("epochs", "a change is key=value"),
+        ("batch_size=97", "a batch of 97 is larger than the 96 training examples"),
+        ("optimizer.learning_rate=-1", "optimizer.learning_rate: it must be positive, not -1"),
+    ],
+)
+def test_refused_changes_on_the_command_line(config, tmp_path, change, message):
+    _ended(["train", str(config), "--set", change, "--output", str(tmp_path / "out"), "--quiet"], message)
+    assert not (tmp_path / "out").exists()
+
+
+def _ended(arguments, message):
+    """The command ends with one line that says why, and without a traceback."""
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 1, result.output
+    assert isinstance(result.exception, SystemExit)
+    assert message in result.output
+    assert "Traceback" not in result.output
+
+
+@contextmanager
+def _nobody():
+    """Without the rights of root, which may write to folders that are read-only."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+
+
+def test_a_folder_that_is_read_only_is_named(config):
+    with tempfile.TemporaryDirectory() as name:
+        there = Path(name, "run.yaml")
+        there.write_text(config.read_text())
+        Path(name).chmod(0o555)
+        read_run(config)
+        train = ["train", str(there), "--quiet", "--output"]
+        with _nobody():
+            _ended([*train, name], f"{name}/records.jsonl: it cannot be written (Permission denied)")
+            _ended([*train, f"{name}/out"], f"{name}/out: it cannot be made a folder (Permission denied)")
+        assert os.listdir(name) == ["run.yaml"]
+
+
+def test_a_full_disk_ends_the_command_and_the_run_goes_on_later(config, tmp_path):
+    """The operating system refuses files above a size, as a full disk does."""
+    train = ["train", str(config), "--quiet", "--output", str(tmp_path / "out")]
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        _ended(train, "checkpoint.pt: it cannot be written (File too large)")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list((tmp_path / "out").glob(".qcmap-*"))
+    assert CliRunner().invoke(main, [*train, "--resume"]).exit_code == 0
 
 
 def test_bytes_are_read_in_double_precision_too():
