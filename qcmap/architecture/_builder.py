@@ -45,6 +45,8 @@ class Builder:
         self.name = name
         self._nodes: dict[str, Node] = {}
         self._count: Counter[str] = Counter()
+        self._checked: dict[tuple[int, int], Op] = {}
+        """Ops by identity and number of inputs: they are immutable, so those used again need no second check."""
 
     def add(self, op: Op, inputs: Sequence[str], name: str | None = None) -> str:
         """Add a node with any op."""
@@ -53,7 +55,8 @@ class Builder:
             name = f"{op.kind}{self._count[op.kind]}"
         if not isinstance(name, str) or not name:
             raise ArchitectureError(str(name), f"a node's id is a text, not {name!r}", "give it a name")
-        if isinstance(inputs, str) or not isinstance(inputs, Sequence) or not all(isinstance(x, str) for x in inputs):
+        listed = type(inputs) is tuple or (isinstance(inputs, Sequence) and not isinstance(inputs, str))
+        if not listed or [x for x in inputs if not isinstance(x, str)]:
             raise ArchitectureError(
                 name, f"it reads a list of node ids, not {inputs!r}", "give what builder methods return"
             )
@@ -64,7 +67,10 @@ class Builder:
                 raise ArchitectureError(
                     name, f"it reads {source!r}, which is not a node of {self.name}", "add that node first"
                 )
-        op.check(name, len(inputs))
+        key = id(op), len(inputs)
+        if key not in self._checked:
+            op.check(name, len(inputs))
+            self._checked[key] = op
         self._nodes[name] = Node(name, op, tuple(inputs))
         return name
 

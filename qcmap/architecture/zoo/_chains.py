@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from qcmap.architecture._architecture import Architecture
 from qcmap.architecture._builder import Builder
+from qcmap.architecture._ops import Affine, Nonlinear
 from qcmap.errors import ArchitectureError
 
 if TYPE_CHECKING:
@@ -43,9 +44,10 @@ def mlp(
     """
     b = Builder(f"mlp(depth={positive(depth, 'mlp')})")
     h = b.input("input", channels=in_channels)
+    affine, function = Affine(width), Nonlinear(activation)
     for layer in range(1, depth + 1):
-        h = b.affine(h, width, name=f"layer{layer}.affine")
-        h = b.activation(h, activation, name=f"layer{layer}.activation")
+        h = b.add(affine, (h,), f"layer{layer}.affine")
+        h = b.add(function, (h,), f"layer{layer}.activation")
     if out_channels is not None:
         h = b.affine(h, out_channels, name="head")
     return b.build(outputs=[h])

@@ -160,20 +160,22 @@ def newton(
             (r_scale, r_shift), (l_scale, l_shift) = values.jacobian
             r, level = values.ratio - problem.ratio, values.level - problem.target
             determinant = r_scale * l_shift - r_shift * l_scale
-            step_log = -(l_shift * r - r_shift * level) / determinant
-            step_shift = -(r_scale * level - l_scale * r) / determinant
-            longest = np.exp(logs) + 0.1 * np.abs(shift)
-            damping = 1 / np.maximum(1, np.maximum(np.abs(step_log) / 0.7, np.abs(step_shift) / longest))
+            step_log = (r_shift * level - l_shift * r) / determinant
+            step_shift = (l_scale * r - r_scale * level) / determinant
+            moved_log, moved_shift = np.abs(step_log), np.abs(step_shift) / (scale + 0.1 * np.abs(shift))
+            damping = 1 / np.maximum(1, np.maximum(moved_log / 0.7, moved_shift))
             logs, shift = logs + damping * step_log, shift + damping * step_shift
-            scale = np.exp(logs)
-            alive = np.isfinite(logs + shift) & box.holds(np.clip(scale, box.low, box.high), shift / 2)
-            alive &= (scale > box.low / 2) & (scale < 2 * box.high)
+            scale, moved = np.exp(logs), np.maximum(moved_log, moved_shift)
+            reach = 2 * box.shift
+            if box.slant:
+                reach = reach + 2 * box.slant * np.minimum(np.maximum(scale, box.low), box.high)
+            alive = (scale > box.low / 2) & (scale < 2 * box.high) & (np.abs(shift) <= reach)
             if scale.size > _FEW:
                 alive &= ~_repeated(logs, shift, sign)
-            logs, scale, shift, sign = logs[alive], scale[alive], shift[alive], sign[alive]
+            if not alive.all():
+                logs, scale, shift, sign, moved = (part[alive] for part in (logs, scale, shift, sign, moved))
             values = problem.at(scale, shift, sign)
-            moved = np.maximum(np.abs(step_log), np.abs(step_shift) / longest)[alive]
-            if np.all(moved < 1e-8):
+            if (moved < 1e-8).all():
                 break
     return scale, shift, sign, values
 
