@@ -60,10 +60,14 @@ MODE = "compiled"
 _STEPS = "CPU seconds in pairs of runs vary by some percent on shared cores"
 _PEER = "public `dks` 0.1.2"
 _SOLVER = (
-    "wall-clock times beside other work; CPU medians of 40 calls on 2026-11-29 were 2.4 ms (DKS, softplus), 3.0 ms "
-    "(DKS, swish) and 4.1 ms (TAT, tanh). In a profile of 30 calls Newton's method has 33%, 39% and 38% of the time, "
-    "the check of the graph's rules 32%, 28% and 22%, the rest is the plan of the maximal slope and small parts. Where "
-    "only the ratio is missed the peer needs little time itself (swish)"
+    "wall-clock times beside other work, before networks with repeated layers were built faster and Newton's "
+    "steps had fewer small operations. CPU medians of 60 calls after it (2026-11-29, load 20 on these two cores; "
+    "before it, at load 14) were, in ms: DKS 2.8 (3.5) softplus, 2.8 (3.9) tanh, 3.2 (4.1) swish; TAT 3.6 (6.5), "
+    "3.8 (4.7), 6.5 (7.3); the least of the 60 are 2.4, 2.2, 2.6, 3.0, 3.0, 5.0. In a DKS call for tanh, by the "
+    "least of 150 runs of each part, 1.8 ms in all: the network of 100 layers 0.33, its rules 0.36, maximal slope "
+    "and inverse 0.14, the solver 0.97, of which five evaluations take 0.44, starts and steps 0.19, the check by "
+    "a finer rule 0.17. TAT of swish starts Newton's method at 26 points for 6 solutions, and its peer needs "
+    "little time itself, so that ratio is missed too"
 )
 TABLE = (
     *(
