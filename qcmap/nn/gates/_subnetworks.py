@@ -113,11 +113,7 @@ def subnetworks(
     DataError
         For no examples.
     """
-    for name, threshold in (("active_above", active_above), ("sensitive_above", sensitive_above)):
-        if threshold is None and name == "sensitive_above":
-            continue
-        if not (isinstance(threshold, (int, float, np.number)) and math.isfinite(threshold) and threshold >= 0):
-            raise ArgumentError(name, f"a threshold is finite and at least 0, not {threshold!r}", "give e.g. 0.5")
+    check_thresholds(active_above, sensitive_above)
     if not inputs or not all(len(x) for x in inputs):
         raise DataError("inputs", "there are no examples", "give one or more")
     inputs = tuple(x.to(device_of(gates)) for x in inputs)
@@ -129,6 +125,15 @@ def subnetworks(
         active = {name: (gate > active_above).cpu().numpy() for name, gate in found.items() if name not in choices}
         sensitive = None if sensitive_above is None else _sensitive(gates, inputs, list(active), sensitive_above)
     return Subnetworks(active, sensitive, choices)
+
+
+def check_thresholds(active_above: float, sensitive_above: float | None) -> None:
+    """Raise `ArgumentError` for thresholds that are negative or not finite."""
+    for name, threshold in (("active_above", active_above), ("sensitive_above", sensitive_above)):
+        if threshold is None and name == "sensitive_above":
+            continue
+        if not (isinstance(threshold, (int, float, np.number)) and math.isfinite(threshold) and threshold >= 0):
+            raise ArgumentError(name, f"a threshold is finite and at least 0, not {threshold!r}", "give e.g. 0.5")
 
 
 def _sensitive(gates: nn.Module, inputs: tuple[Tensor, ...], names: list[str], threshold: float) -> dict[str, Mask]:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import qcmap.nn as qnn
-from qcmap.errors import ArchitectureError, DataError
+from qcmap.errors import ArchitectureError, ArgumentError, DataError
 from qcmap.nn.train import Settings, Splits, Trainer
 
 
@@ -60,6 +60,28 @@ def test_what_is_recorded_over_training():
         assert row["measured"]["nu"] == pytest.approx((labels.T.numpy() @ inverse @ labels.numpy()).item(), rel=1e-6)
 
 
+def test_sensitive_gates_are_recorded_too():
+    """Against derivatives of each soft gate by autograd, before and after weights have changed."""
+    model, (x, _) = network(), data()
+    probe, soft = x[:5], qnn.GateFunction(4.0, 0.1)
+    recorder = qnn.GateRecorder(model, probe, gate=soft, active_above=0.9, sensitive_above=0.8)
+    for scale in (1.0, 3.0):
+        with torch.no_grad():
+            model[0].weight *= scale
+        found, weights = recorder.measured(model), list(model.parameters())
+        first = model[0](probe)
+        for name, q in (("1", first), ("3", model[2](torch.relu(first)))):
+            gates = soft(q)
+            largest = torch.tensor([
+                max(d.abs().max() for d in torch.autograd.grad(gate, weights, retain_graph=True, allow_unused=True)
+                    if d is not None)
+                for gate in gates.flatten()
+            ])  # fmt: skip
+            assert 0 < found[f"sensitive/{name}"] < 1
+            assert found[f"sensitive/{name}"] == pytest.approx((largest > 0.8).double().mean().item(), abs=1e-12)
+            assert found[f"active/{name}"] == pytest.approx((gates > 0.9).double().mean().item(), abs=1e-12)
+
+
 def test_nu_is_left_out_where_the_kernel_is_singular():
     model, (x, y) = network(), data()
     twice = torch.cat([x[:3], x[:3]])
@@ -71,5 +93,9 @@ def test_bad_arguments():
     for labels in (y[:3], torch.full((12,), torch.nan)):
         with pytest.raises(DataError, match="labels"):
             qnn.GateRecorder(model, x[:12], labels)
+    with pytest.raises(ArgumentError, match="sensitive_above: hard gates have no derivatives"):
+        qnn.GateRecorder(model, x, sensitive_above=0.1)
+    with pytest.raises(ArgumentError, match="active_above: a threshold"):
+        qnn.GateRecorder(model, x, active_above=-1)
     with pytest.raises(ArchitectureError, match="tanh"):
         qnn.GateRecorder(nn.Sequential(nn.Linear(3, 2), nn.Tanh()).double(), x)
