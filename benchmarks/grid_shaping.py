@@ -3,7 +3,7 @@
     python benchmarks/grid_shaping.py [--prove] [names]
 
 All conditions of every solution are checked with mpmath at 32 digits. With ``--prove`` every target out of reach is
-proved to be (some ten minutes more), or the line says why it is not. The constants depend on an architecture only
+proved to be (some ten minutes in all), or the line says why it is not. The constants depend on an architecture only
 through psi, kappa or (leaky relu) the negative slope, so each distinct one is solved once. Without names, all are.
 """
 

@@ -123,14 +123,20 @@ class TestTheorems:
         assert proof.proved
         assert "{inf}" in repr(proof)
 
-    def test_slopes_of_a_kink(self):
-        """The largest C_f(0) by balls, beside mpmath; and just inside the reach there is a solution."""
-        fixed = proof_of(tat, qc.zoo.mlp(5, activation="relu"), eta=0.9)
+    @pytest.mark.parametrize("depth", [5, 100, 1000])
+    def test_a_kink_without_a_slope(self, depth):
+        """The largest C_f(0) of relu by balls, beside mpmath; it tends to 1, beyond which there is no C map."""
+        fixed = proof_of(tat, qc.zoo.mlp(depth, activation="relu"), eta=0.9)
         c = MP.zero
-        for _ in range(5):
+        for _ in range(depth):
             c += (MP.sqrt(1 - c * c) - c * MP.acos(c)) / MP.pi
         assert fixed.proved
         assert fixed.enclosure[0][0].overlaps(arb(float(c), 1e-15))
+        assert float(fixed.enclosure[0][0].rad()) < 1e-25
+
+    def test_slopes_of_a_kink(self):
+        """Just inside the reach there is a solution, just outside a proof."""
+        assert proof_of(tat, qc.zoo.mlp(20, activation="leaky_relu"), eta=0.99).proved
         arch = qc.zoo.resnet_v2(50, activation="leaky_relu")
         free = proof_of(tat, arch, eta=0.99)
         assert free.proved

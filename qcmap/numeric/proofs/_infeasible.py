@@ -147,8 +147,12 @@ def certify_c0(arch: Architecture, eta: Target, act: Activation) -> Infeasibilit
     largest = maximal_c0(arch)
 
     def value(share: arb) -> arb:
+        def at(c: arb) -> arb:
+            return c + share / arb.pi() * (((1 - c) * (1 + c)).sqrt() - c * c.acos()) if c < 1 else arb(1)
+
         def local(c: arb) -> arb:
-            return c + share / arb.pi() * ((1 - c * c).sqrt() - c * c.acos())
+            # Increasing on [0, 1]; a ball that reaches beyond 1, or to where the root is steep, would lose its digits.
+            return at(c.lower().max(arb(0))).union(at(c.upper()))
 
         values = list(largest.values({act.name: local}, arb(0)).values())
         most = values[0]
