@@ -6,6 +6,7 @@ import difflib
 import math
 import time
 from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -49,11 +50,24 @@ class Outcome:
         return math.isfinite(self.margin) and self.margin > 1 and bool(self.counterexample)
 
 
+class RefutedError(Exception):
+    """Ends a check at its first counterexample, where that decides."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome.counterexample)
+        self.outcome = outcome
+
+
+_FIRST_DECIDES = ContextVar("first_decides", default=False)
+"""Whether a check is to end at its first counterexample: true of broken subjects, which need no more to be rejected."""
+
+
 class Tally:
     """Collects instances and keeps the worst."""
 
     def __init__(self) -> None:
         self.instances, self._margin, self._witness = 0, 0.0, ""
+        self._first_decides = _FIRST_DECIDES.get()
 
     def add(self, error: float, tolerance: float, witness: str) -> None:
         """One instance: its error (of either sign), the tolerance, and a description to show if it is the worst."""
@@ -63,6 +77,8 @@ class Tally:
             margin = math.inf
         if margin > self._margin:
             self._margin, self._witness = margin, witness
+        if self._first_decides and self.outcome().refutes:
+            raise RefutedError(self.outcome())
 
     def outcome(self, detail: str = "") -> Outcome:
         """The result so far."""
@@ -236,8 +252,13 @@ def evaluate(check: Check, *, effort: int = 1, self_test: bool = False) -> Resul
 
 
 def _attempt(check: Check, subject: Any, effort: int, *, broken: bool) -> tuple[Outcome, Verdict]:
+    before = _FIRST_DECIDES.set(broken and check.variant != "as_printed")
     try:
         outcome = check.run(subject, effort)
+    except RefutedError as found:
+        outcome = found.outcome
     except Exception as error:  # a check that cannot run is reported beside the others, never as a pass
         return Outcome(0, math.inf, f"{type(error).__name__}: {error}"), "error"
+    finally:
+        _FIRST_DECIDES.reset(before)
     return outcome, check.judge(outcome, broken=broken)

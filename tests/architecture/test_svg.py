@@ -43,10 +43,12 @@ def check_folding(arch):
     assert sorted(stands) == list(range(len(arch.nodes)))
     for k, node in stands.items():
         assert arch.nodes[k].op == arch.nodes[node].op
-        reads = tuple(found.nodes[u] for u in found.predecessors[found.nodes.index(node)])
-        assert tuple(stands[u] for u in arch.predecessors[k]) == reads or found.block(k)
         block = found.block(k)
-        if block is not None and k >= block.first + block.size:
+        if k == node:
+            reads = tuple(found.nodes[u] for u in found.predecessors[found.nodes.index(node)])
+            assert tuple(stands[u] for u in arch.predecessors[k]) == reads
+        else:
+            assert block is not None
             # The first repetition reads what is above, the others the one before: at the same place.
             shift = (k - block.first) // block.size * block.size
             assert tuple(u + shift for u in arch.predecessors[k - shift]) == arch.predecessors[k]

@@ -127,6 +127,15 @@ class Browser:
                 "Input.dispatchKeyEvent", type=kind, key=key, code=code or key, windowsVirtualKeyCode=number, **text
             )
 
+    def mouse(self, kind, x, y, **more):
+        """A mouse event of the protocol at a point of the screen: ``Moved``, ``Pressed``, ``Released`` or ``Wheel``."""
+        self.call("Input.dispatchMouseEvent", type=f"mouse{kind}", x=x, y=y, **more)
+
+    def touch(self, kind, *points):
+        """A touch event of the protocol: ``Start``, ``Move`` or ``End``, with the fingers that are down."""
+        fingers = [{"x": x, "y": y, "id": k} for k, (x, y) in enumerate(points)]
+        self.call("Input.dispatchTouchEvent", type=f"touch{kind}", touchPoints=fingers)
+
     def requests(self):
         """Addresses that the page asked for since it was opened, its own left out."""
         asked = [e["params"]["request"]["url"] for e in self.events if e["method"] == "Network.requestWillBeSent"]

@@ -27,7 +27,8 @@ def browser():
 def show(browser, tmp_path):
     def open_report(report, **options):
         report.save(tmp_path / "report.html")
-        browser.open(tmp_path / "report.html", **options)
+        browser.page = tmp_path / "report.html"
+        browser.open(browser.page, **options)
         return browser
 
     yield open_report
@@ -86,6 +87,94 @@ def test_the_graph_zooms_and_its_nodes_are_reached_by_keys(show):
     assert "image" in browser.evaluate("document.getElementById('chosen').textContent")
     browser.key("n", code="KeyN", number=78)
     assert "stem" in browser.evaluate("document.getElementById('chosen').textContent")
+
+
+VIEW = "document.querySelector('#canvas svg:not([hidden])').getAttribute('viewBox').split(' ').map(Number)"
+CONTROL = 2  # a modifier of the protocol
+
+
+@pytest.fixture
+def canvas(show):
+    """The browser, and the middle and size of the graph's canvas, zoomed in once and in sight."""
+    browser = show(report_of_residual())
+    browser.evaluate("document.getElementById('canvas').scrollIntoView({block: 'center'})")
+    browser.evaluate("document.getElementById('zoom-in').click()")
+    box = "(({left, top, width, height}) => [left, top, width, height])(document.getElementById('canvas').getBoundingClientRect())"  # fmt: skip  # noqa: E501
+    left, top, width, height = browser.evaluate(box)
+    return browser, (left + width / 2, top + height / 2), (width, height)
+
+
+def test_the_wheel_zooms_about_the_pointer_when_control_is_held(canvas):
+    browser, (x, y), (width, height) = canvas
+    x, y = x + width / 8, y - height / 8  # 5/8 and 3/8 of the canvas
+    before = browser.evaluate(VIEW)
+    browser.mouse("Wheel", x, y, deltaX=0, deltaY=-120, modifiers=CONTROL)
+    browser.settle()
+    after = browser.evaluate(VIEW)
+    assert after[2] == pytest.approx(before[2] * np.exp(-0.4), rel=1e-3)
+    for k, part in ((0, 5 / 8), (1, 3 / 8)):
+        assert after[k] + part * after[k + 2] == pytest.approx(
+            before[k] + part * before[k + 2], abs=before[k + 2] / 100
+        )
+    browser.mouse("Wheel", x, y, deltaX=0, deltaY=120)  # without it, the page scrolls
+    browser.settle()
+    assert browser.evaluate(VIEW) == after
+
+
+def test_a_pointer_pans_and_a_click_does_not(canvas):
+    browser, (x, y), (width, _) = canvas
+    browser.evaluate("document.getElementById('zoom-in').click()")  # room to the sides
+    before = browser.evaluate(VIEW)
+    browser.mouse("Pressed", x, y, button="left", buttons=1, clickCount=1)
+    for step in range(1, 5):
+        browser.mouse("Moved", x - 10 * step, y - 5 * step, button="left", buttons=1)
+    browser.mouse("Released", x - 40, y - 20, button="left", clickCount=1)
+    after, unit = browser.evaluate(VIEW), before[2] / width
+    assert after[:2] == pytest.approx([before[0] + 40 * unit, before[1] + 20 * unit], abs=5 * unit)
+    assert after[2:] == before[2:]
+    browser.mouse("Moved", x, y)  # nothing is held
+    assert browser.evaluate(VIEW) == after
+    assert browser.evaluate("document.getElementById('canvas').classList.contains('dragging')") is False
+    spot = "(({left, top, width, height}) => [left + width / 2, top + height / 2])([...document.querySelectorAll('#canvas svg:not([hidden]) .node')].find((e) => document.elementFromPoint(e.getBoundingClientRect().left + e.getBoundingClientRect().width / 2, e.getBoundingClientRect().top + e.getBoundingClientRect().height / 2)?.closest('.node') === e).getBoundingClientRect())"  # fmt: skip  # noqa: E501
+    x, y = browser.evaluate(spot)
+    browser.mouse("Pressed", x, y, button="left", buttons=1, clickCount=1)
+    browser.mouse("Released", x, y, button="left", clickCount=1)
+    assert browser.evaluate(VIEW) == after
+    assert browser.evaluate("document.querySelectorAll('#canvas .selected').length") == 1
+
+
+def test_two_fingers_zoom(canvas):
+    browser, (x, y), _ = canvas
+    before = browser.evaluate(VIEW)
+    browser.touch("Start", (x - 40, y), (x + 40, y))
+    browser.touch("Move", (x - 60, y), (x + 60, y))
+    browser.touch("End")
+    assert browser.evaluate(VIEW)[2] == pytest.approx(before[2] * 80 / 120, rel=0.02)
+
+
+def test_dark_pages_are_dark_and_words_stand_out(show):
+    """Contrast of at least 4.5 to 1, as WCAG 2 asks, between the words of the page and what is behind them."""
+    browser = show(report_of_broken(), dark=True)
+    words = """(() => {
+        const bright = (rgb) => rgb.match(/[\\d.]+/g).slice(0, 3).map(Number).map((v) => v / 255)
+            .map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+            .reduce((sum, v, k) => sum + v * [0.2126, 0.7152, 0.0722][k], 0);
+        const behind = (e) => { while (e && /rgba\\(.*, 0\\)|transparent/.test(getComputedStyle(e).backgroundColor)) e = e.parentElement;
+            return bright(getComputedStyle(e || document.documentElement).backgroundColor); };
+        const seen = [...document.querySelectorAll('h1, h2, p, td, th, summary, button, label, a')].filter((e) => e.textContent.trim() && e.checkVisibility());
+        return [behind(document.body), seen.map((e) => { const [low, high] = [bright(getComputedStyle(e).color), behind(e)].sort((a, b) => a - b);
+            return [(high + 0.05) / (low + 0.05), e.tagName, e.textContent.slice(0, 40)]; })];
+    })()"""  # noqa: E501
+    dark, found = browser.evaluate(words)
+    assert dark < 0.05
+    assert len(found) > 50
+    assert min(found)[0] >= 4.5, min(found)
+    boxes = "[...new Set([...document.querySelectorAll('#canvas svg:not([hidden]) .node')].map((e) => getComputedStyle(e).fill))].join()"  # fmt: skip  # noqa: E501
+    drawn = browser.evaluate(boxes)
+    browser.open(browser.page, dark=False)
+    assert browser.evaluate(words)[0] > 0.9
+    assert min(browser.evaluate(words)[1])[0] >= 4.5
+    assert browser.evaluate(boxes) != drawn
 
 
 @pytest.mark.parametrize("width", [1400, 400])

@@ -9,7 +9,8 @@ from click.testing import CliRunner
 
 import qcmap as qc
 from qcmap.cli import main
-from qcmap.errors import ArgumentError, Infeasible
+from qcmap.errors import ArgumentError, Infeasible, QCMapError
+from tests import cli_models
 from tests.reporting.networks import HOSTILE, report_of_broken, report_of_residual, residual
 
 
@@ -69,3 +70,54 @@ def test_command(tmp_path):
     assert json.loads(result.stdout) == embedded(page.read_text())
     failed = CliRunner().invoke(main, ["report", "tests.cli_models:chain", "-o", str(tmp_path / "other.html")])
     assert (failed.exit_code, "--input" in failed.output, len(list(tmp_path.iterdir()))) == (1, True, 1)
+
+
+MODELS = {"resnet": ["3x16x16"], "ready": ["16"], "two": ["8", "6"]}
+"""Models of tests/cli_models.py, and the sizes of their inputs."""
+
+
+def found_or_reason(make):
+    try:
+        return make()
+    except QCMapError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_measurements_of_a_model_are_those_of_the_library(name, tmp_path):
+    qnn, torch = pytest.importorskip("qcmap.nn"), pytest.importorskip("torch")
+    page, given = tmp_path / "page.html", [part for sizes in MODELS[name] for part in ("--input", sizes)]
+    asked = ["report", f"tests.cli_models:{name}", "-o", str(page), "--zeta", "1.3", "--samples", "4", *given]
+    torch.manual_seed(0)
+    result = CliRunner().invoke(main, [*asked, "--json", "--seed", "3"])
+    assert result.exit_code == 0, result.output
+    data = json.loads(result.stdout)
+    assert data == embedded(page.read_text())
+    assert [one["what"] for one in data["measured"]] == ["as it stands", "shaped"]
+    generator = torch.Generator().manual_seed(3)
+    sizes = [[int(n) for n in text.split("x")] for text in MODELS[name]]
+    drawn = [torch.randn(4, *one, generator=generator) for one in sizes]
+    x = tuple(one / one.square().mean(1, keepdim=True).sqrt() for one in drawn)
+    torch.manual_seed(0)
+    model = cli_models.made(name)
+    makers = (lambda: qnn.measure(model, x, seed=3),
+              lambda: qnn.measure(qnn.shape(model, x, zeta=1.3, seed=3), x, weights="orthogonal", seed=3))  # fmt: skip
+    seen = 0
+    for one, make in zip(data["measured"], makers, strict=True):
+        wanted = found_or_reason(make)
+        if isinstance(wanted, str):
+            assert one["reason"] == wanted
+            continue
+        assert [row["node"] for row in one["rows"]] == [row.node for row in wanted.rows]
+        np.testing.assert_allclose([row["q"] for row in one["rows"]], [row.q_mean for row in wanted.rows], rtol=1e-6)
+        np.testing.assert_allclose(
+            [row["q_predicted"] for row in one["rows"]], [row.q_predicted for row in wanted.rows], rtol=1e-9
+        )
+        assert one["disagreeing"] == [row.node for row in wanted.disagreeing]
+        seen += 1
+    assert seen or name == "resnet"
+    if name == "ready":
+        return
+    plain = CliRunner().invoke(main, [*asked, "--no-measure", "--json"])
+    assert json.loads(plain.stdout)["measured"] == []
+    assert "Predictions against measurements" not in page.read_text()
