@@ -10,7 +10,8 @@ from qcmap.paths import (
     overlap,
     path_table,
 )
-from theory_checks.npf_moments import linear_variance, over_signs
+from theory_checks.npf_moments import over_signs
+from theory_checks.npf_variance import linear_variance
 from theory_checks.path_networks import Array, Plain
 from theory_checks.registry import Outcome, Tally, checks
 

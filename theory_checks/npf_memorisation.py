@@ -51,6 +51,49 @@ def memorisation(subject: Callable[[int, float, int], Array], effort: int) -> Ou
     return tally.outcome()
 
 
+def overlaps_in_the_mean(mean: float, depth: int, width: int) -> Array:
+    """E Lambda_0 of two examples, over all gates of a network with one input."""
+    total = np.zeros((2, 2))
+    for row, on in _patterns(2 * width):
+        gates = row.reshape(2, width)
+        total += mean**on * (1 - mean) ** (2 * width - on) * (gates @ gates.T)
+    return total ** (depth - 1)  # layers are independent
+
+
+Entries = Callable[[float, bool], float]
+"""mu, and whether the two examples are one, to the mean overlap of a gate."""
+
+
+@checks(
+    "npf-11",
+    part="same",
+    variant="as_printed",
+    source="NPF D, DGN Lemma 2.4 (ii)",
+    claim="For gates Ber(mu), E Lambda_0(s, s') = (mu^2 w)^(d-1) for all s, s'",
+    subject=lambda mean, same: mean**2,
+    broken=lambda mean, same: mean if same else mean**2,
+)
+@checks(
+    "npf-11",
+    part="same",
+    variant="corrected",
+    source="NPF D, DGN Lemma 2.4 (ii)",
+    claim="For gates Ber(mu), E Lambda_0(s, s') = (mu^2 w)^(d-1) for s != s', and (mu w)^(d-1) for s = s'",
+    subject=lambda mean, same: mean if same else mean**2,
+    broken=lambda mean, same: mean**2,
+)
+def mean_overlaps(subject: Entries, effort: int) -> Outcome:
+    """Over all gates of one layer of two examples; layers are independent."""
+    tally = Tally()
+    for depth, width, mean in product((2, 3, 5), (1, 3), (0.25, 0.5, 0.75)):
+        found = overlaps_in_the_mean(mean, depth, width)
+        for (s, other), entry in np.ndenumerate(found):
+            want = (subject(mean, s == other) * width) ** (depth - 1)
+            witness = f"d = {depth}, w = {width}, mu = {mean}: E Lambda({s}, {other}) = {entry:.6g}, not {want:.6g}"
+            tally.add(entry / want - 1, 1e-12, witness)
+    return tally.outcome()
+
+
 @checks(
     "npf-11",
     part="eigenvalues",

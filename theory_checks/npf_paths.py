@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 
 import numpy as np
 
@@ -52,6 +53,51 @@ def error_dynamics(subject: Rates, effort: int) -> Outcome:
             theta = theta + 0.02 * velocity
     assert switches > 3
     return tally.outcome(f"{switches} switches of gates on the way")
+
+
+def after_switching(fraction: float, bias: float, value: float, target: float) -> tuple[float, str] | None:
+    """Features within 1/1000 of an instant at which a gate switches, less those at a fraction of it; None without one.
+
+    One unit with the weights (0, b) and the inputs (1, 1) and (1, 0): the gate of the second switches here.
+    """
+    plain, theta = Plain(np.array([[1.0, 1.0], [1.0, 0.0]]), (np.ones((2, 1)),)), np.array([0.0, bias, value])
+    now = _relu(theta, plain)
+    error = now.outputs(theta) - np.array([target, 0.0])
+    velocity = -now.gradient(theta).T @ error
+    if bias <= 0 or velocity[0] == 0:
+        return None
+    start, end = (_relu(theta + 1e-3 * part * velocity, plain) for part in (fraction, 1.0))
+    moved = float(np.abs(end.features() - start.features()).max())
+    shown = f"weights (0, {bias:g}) and {value:g}, y = {target:g}: the gate of (1, 0)"
+    return moved, f"{shown} is {start.gates[0][1, 0]:g} at the instant and {end.gates[0][1, 0]:g} after it"
+
+
+@checks(
+    "npf-01",
+    part="instants",
+    variant="as_printed",
+    source="NPF Definition 3.3, Prop. 3.2",
+    claim="Between instants at which gates switch, Phi is constant on [T_i, T_(i+1))",
+    subject=0.0,
+    broken=0.5,
+)
+@checks(
+    "npf-01",
+    part="instants",
+    variant="corrected",
+    source="NPF Definition 3.3, Prop. 3.2",
+    claim="Between instants at which gates switch, Phi is constant on (T_i, T_(i+1))",
+    subject=0.5,
+    broken=0.0,
+)
+def switching_instants(subject: float, effort: int) -> Outcome:
+    """Networks of one unit at an instant at which the gate of one of two examples switches."""
+    tally = Tally()
+    for bias, value, target in product((0.5, 1.0, 2.0), (-1.0, 1.0, 2.0), (-2.0, 0.0, 3.0)):
+        found = after_switching(subject, bias, value, target)
+        if found is not None:
+            tally.add(found[0], 1e-12, found[1])
+    return tally.outcome()
 
 
 @checks(

@@ -24,6 +24,20 @@ SELU_SCALE = "1.0507009873554804934193349852946"
 SELU_ALPHA = "1.6732632423543772848170429916717"
 
 
+def remembered(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Keep results by arguments and working precision: the broken subject of a check meets the oracles again."""
+
+    @lru_cache(maxsize=1024)
+    def known(_: int, *arguments: Any) -> Any:
+        return function(*arguments)
+
+    @wraps(function)
+    def wrapped(*arguments: Any) -> Any:
+        return known(mp.mp.prec, *arguments)
+
+    return wrapped
+
+
 @dataclass(frozen=True)
 class Oracle:
     """An activation in mpmath: phi, phi' and the points where phi is not analytic."""
@@ -97,11 +111,15 @@ def rule(kinks: tuple[Number, ...] = (), width: float = 2.0) -> list[tuple[Numbe
     ends = sorted({*uniform, *(k for k in map(mp.mpf, kinks) if -12 < k < 12)})
     nodes = []
     for left, right in pairwise(ends):
-        half, middle = (right - left) / 2, (right + left) / 2
-        for x, w in _legendre():
-            node = middle + half * x
-            nodes.append((node, half * w * mp.npdf(node)))
+        nodes.extend(_panel(left, right))
     return nodes
+
+
+@remembered
+def _panel(left: Number, right: Number) -> list[tuple[Number, Number]]:
+    half, middle = (right - left) / 2, (right + left) / 2
+    nodes = [(middle + half * x, half * w) for x, w in _legendre()]
+    return [(node, w * mp.npdf(node)) for node, w in nodes]
 
 
 @dataclass(frozen=True)
@@ -114,6 +132,7 @@ class Moments:
     c_slope: Number
 
 
+@remembered
 def moments(phi: Oracle, a: Number, b: Number) -> Moments:
     """The moments of f = phi(a x + b): E f, Var f, E[(f - E f) f' x] / Var f and E f'^2 / Var f."""
     a, b = mp.mpf(a), mp.mpf(b)
@@ -125,6 +144,7 @@ def moments(phi: Oracle, a: Number, b: Number) -> Moments:
     return Moments(mean, variance, q_slope, mp.fsum(w * slope**2 for _, w, _, slope in rows) / variance)
 
 
+@remembered
 def second_moment(phi: Oracle, q: Number) -> Number:
     """Q(q) = E phi(sqrt(q) x)^2 (DKS, equation 5)."""
     root = mp.sqrt(mp.mpf(q))
@@ -134,6 +154,11 @@ def second_moment(phi: Oracle, q: Number) -> Number:
 
 def hermite(phi: Oracle, q: Number, count: int) -> list[Number]:
     """Coefficients of phi(sqrt(q) x) in the first orthonormal Hermite polynomials He_n / sqrt(n!)."""
+    return list(_hermite(phi, q, count))
+
+
+@remembered
+def _hermite(phi: Oracle, q: Number, count: int) -> list[Number]:
     root = mp.sqrt(mp.mpf(q))
     nodes = rule(tuple(k / root for k in phi.kinks), width=2 / max(1.0, float(root)))
     x = [node for node, _ in nodes]
@@ -147,6 +172,7 @@ def hermite(phi: Oracle, q: Number, count: int) -> list[Number]:
     return found
 
 
+@remembered
 def correlated(phi: Oracle, c: Number, q1: Number, q2: Number) -> Number:
     """E[phi(sqrt(q1) x) phi(sqrt(q2) y)], corr(x, y) = c.
 

@@ -14,7 +14,10 @@ import qcmap as qc
 from qcmap.gated import Context, FullFlow, GatedNetwork, GatedTask, reduce
 from qcmap.paths import overlap
 from theory_checks.dgn_gates import GATE, Threshold
-from theory_checks.npf_moments import PATHS, linear_variance, over_signs, spliced_terms
+from theory_checks.npf_memorisation import overlaps_in_the_mean
+from theory_checks.npf_moments import PATHS, over_signs, spliced_terms
+from theory_checks.npf_paths import after_switching
+from theory_checks.npf_variance import CONSTANT, linear_variance
 from theory_checks.nrr_flow import Rate
 from theory_checks.nrr_routing import B1, B2, B3, D, S
 from theory_checks.path_networks import Array, Plain
@@ -76,6 +79,34 @@ def variance_bound(subject: Callable[[int, int, float], float], instance: tuple[
     found, bound = linear_variance(depth, width, scale), subject(depth, width, scale)
     witness = f"a linear network, d = {depth}, w = {width}, sigma' = {scale}: Var K = {found:.4g} > {bound:.4g}"
     return max(0.0, found / bound - 1), 1e-9, witness
+
+
+@refuted("npf-08/depth", "hypothesis missing", st.tuples(st.integers(2, 48), st.integers(1, 8)))
+def variance_by_depth(subject: Callable[[int, int], bool], instance: tuple[int, int]) -> Trial | None:
+    """Narrow linear networks; as deep as they have to be."""
+    depth, width = instance
+    if not subject(depth, width):
+        return None
+    found, bound = linear_variance(depth, width), CONSTANT * depth**3 / width
+    witness = f"a linear network, d = {depth}, w = {width}: Var K = {found:.4g} > {bound:.4g} = 72 d^3 / w"
+    return max(0.0, found / bound - 1), 1e-9, witness
+
+
+@refuted("npf-01/instants", "misprint", st.tuples(SMALL, SMALL, SMALL))
+def instants(subject: float, instance: tuple[int, int, int]) -> Trial | None:
+    """One unit and two examples, at the instant at which the gate of the second switches."""
+    found = after_switching(subject, *map(float, instance))
+    return None if found is None else (found[0], 1e-12, found[1])
+
+
+@refuted("npf-11/same", "misprint", st.tuples(st.integers(2, 5), st.integers(1, 3), st.sampled_from([0.5, 0.25, 0.75])))
+def same_example(subject: Callable[[float, bool], float], instance: tuple[int, int, float]) -> Trial:
+    """An example beside itself."""
+    depth, width, mean = instance
+    entry = float(overlaps_in_the_mean(mean, depth, width)[0, 0])
+    want = (subject(mean, True) * width) ** (depth - 1)
+    witness = f"d = {depth}, w = {width}, mu = {mean}: E Lambda(s, s) = {entry:.4g}, not {want:.4g}"
+    return entry / want - 1, 1e-12, witness
 
 
 @refuted("dgn-04/variance", "wrong", st.tuples(st.integers(2, 64), st.integers(4, 8)))
