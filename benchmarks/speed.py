@@ -60,14 +60,14 @@ MODE = "compiled"
 _STEPS = "CPU seconds in pairs of runs vary by some percent on shared cores"
 _PEER = "public `dks` 0.1.2"
 _SOLVER = (
-    "wall-clock times beside other work, before networks with repeated layers were built faster and Newton's "
-    "steps had fewer small operations. CPU medians of 60 calls after it (2026-11-29, load 20 on these two cores; "
-    "before it, at load 14) were, in ms: DKS 2.8 (3.5) softplus, 2.8 (3.9) tanh, 3.2 (4.1) swish; TAT 3.6 (6.5), "
-    "3.8 (4.7), 6.5 (7.3); the least of the 60 are 2.4, 2.2, 2.6, 3.0, 3.0, 5.0. In a DKS call for tanh, by the "
-    "least of 150 runs of each part, 1.8 ms in all: the network of 100 layers 0.33, its rules 0.36, maximal slope "
-    "and inverse 0.14, the solver 0.97, of which five evaluations take 0.44, starts and steps 0.19, the check by "
-    "a finer rule 0.17. TAT of swish starts Newton's method at 26 points for 6 solutions, and its peer needs "
-    "little time itself, so that ratio is missed too"
+    "wall-clock times beside other work, before networks, their rules and Newton's steps got faster. After it CPU "
+    "medians of 60 calls (2026-11-29, load 16 on these two cores; wall-clock medians in such a short run are "
+    "within 4% of them) are, in ms: DKS 2.2 softplus, 2.1 tanh, 2.3 swish; TAT 2.8, 3.0, 4.4; before it, at load "
+    "14: 3.5, 3.9, 4.1; 6.5, 4.7, 7.3. So TAT is within its 5 ms and DKS a tenth above its 2 ms. In a DKS call "
+    "for tanh, by the least of 150 runs of each part, 1.7 ms in all: the network of 100 layers 0.33, its rules "
+    "0.29, maximal slope and inverse 0.14, the solver 0.92, of which five evaluations of some 45 small numpy "
+    "calls take 0.44, starts and steps 0.19, the check by a finer rule 0.15. TAT of swish starts Newton's method "
+    "at 26 points for 6 solutions, and its peer needs little time itself, so that ratio is missed"
 )
 TABLE = (
     *(

@@ -81,7 +81,8 @@ class Architecture:
     @cached_property
     def predecessors(self) -> tuple[tuple[int, ...], ...]:
         """For each node, the positions of the nodes it reads."""
-        return tuple(tuple(self.index[name] for name in node.inputs) for node in self.nodes)
+        position = self.index.__getitem__
+        return tuple([tuple(map(position, node.inputs)) for node in self.nodes])
 
     @cached_property
     def inputs(self) -> tuple[str, ...]:

@@ -131,8 +131,10 @@ def _group_norm(facts: Facts, node: Node) -> str | None:
 
 def _narrow_layer(facts: Facts, node: Node) -> str | None:
     assert isinstance(node.op, Affine)
+    if node.op.groups == 1:
+        return None
     width = _in_group(facts, node)
-    if node.op.groups == 1 or width is None or not 1 < width < WIDE:
+    if width is None or not 1 < width < WIDE:
         return None
     return (
         f"each output mixes {width} channels of its group, so it is Gaussian to order 1/{width} only (DKS, section 5.1)"

@@ -37,6 +37,8 @@ def _one(node: Node, values: list[object], what: str) -> None:
 
 
 def _same_channels(node: Node, values: list[Channels | None]) -> Channels | None:
+    if len(values) == 1:
+        return values[0]
     _one(node, [*values], "channels")
     return next((value for value in values if value is not None), None)
 

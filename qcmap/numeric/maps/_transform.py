@@ -151,14 +151,15 @@ def _conditions(transform: Transform, order: int, reach: float) -> tuple[float, 
     x, w = gaussian_rule(transform.activation, scale, shift, order=order, reach=reach)
     with np.errstate(over="ignore", invalid="ignore"):
         f, slope = transform(x), transform.derivative(x)
-        q = float(np.sum(w * f * f))
+        wf = w * f
+        q = float((wf * f).sum())
         if not (math.isfinite(q) and q > 0):
             raise NumericalError(
                 transform.activation.name,
                 f"its second moment is {q}, so it has no C map",
                 "use another input_scale or input_shift",
             )
-        return q, float(np.sum(w * f * slope * x)), float(np.sum(w * f)) ** 2 / q, float(np.sum(w * slope * slope)) / q
+        return q, float((wf * slope * x).sum()), float(wf.sum()) ** 2 / q, float((w * slope * slope).sum()) / q
 
 
 def curvature(transform: Transform, order: int = ORDER + 12) -> float:
