@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
-from qcmap.architecture import Architecture, BatchNorm, Node
+from qcmap.architecture import Architecture, BatchNorm, Input, Node
 from qcmap.nn._paths import path_kernel_blocks as device_blocks
 from qcmap.numeric.paths._gates import Gates
 from qcmap.numeric.paths._kernel import KernelBlock, path_kernel_blocks
@@ -55,9 +56,18 @@ def gates_of(split: SplitModel, inputs: tuple[Tensor, ...], block: int) -> Gates
 
 
 def inputs_by_node(split: SplitModel, inputs: tuple[Tensor, ...]) -> dict[str, NDArray[Any]]:
-    """The inputs of a split model by input node."""
-    given = zip(split.architecture.inputs, inputs, strict=True)
-    return {name: _ordered(split, name, x.detach()).double().cpu().numpy() for name, x in given}
+    """The inputs of a split model by input node; tokens are vectors that are 1 at the token and 0 elsewhere."""
+    found = {}
+    for name, x in zip(split.architecture.inputs, inputs, strict=True):
+        if x.is_floating_point():
+            values = _ordered(split, name, x.detach())
+        else:
+            op = split.architecture[name].op
+            assert isinstance(op, Input), name
+            assert isinstance(op.channels, int), name
+            values = functional.one_hot(x.long(), op.channels).movedim(-1, 1)
+        found[name] = values.double().cpu().numpy()
+    return found
 
 
 def _ordered(split: SplitModel, name: str, values: Tensor) -> Tensor:

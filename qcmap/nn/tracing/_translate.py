@@ -66,7 +66,7 @@ class Translator:
             if isinstance(value, Feature):
                 found.append((key, self.solid(value)))
         for name, given in self.inputs.items():
-            if given.draft is not None and not given.bindings:
+            if given.draft is not None and given.draft.op == Input():  # tables have said what tokens are
                 given.bind(name, [1])
         if not found:
             name = type(self.recording.graph_module).__name__

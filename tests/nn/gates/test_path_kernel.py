@@ -11,6 +11,7 @@ import qcmap as qc
 import qcmap.nn as qnn
 from models import DeepGatedNetwork
 from models.gated_layers import fully_connected, gconv, vconv
+from qcmap.architecture import Input
 from qcmap.errors import ArchitectureError, DataError
 from qcmap.nn.gates._path_kernel import inputs_by_node, whole
 
@@ -176,6 +177,22 @@ def test_channels_may_come_last(case):
 
         walk = ones.values(pairs(x), {name: pairs(gate) for name, gate in gates.items()}).sum(1) / locations
     np.testing.assert_allclose(split.path_kernel(x), walk.reshape(3, 3).numpy(), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(6, 4), (6, 1)], ids=["sequence", "one token"])
+def test_tokens_are_vectors_with_a_single_one(shape):
+    """A table of rows is a linear layer on them."""
+    table = nn.Embedding(5, 3)
+    rows = nn.Linear(5, 3, bias=False)
+    rows.weight.data = table.weight.data.T
+    rest = nn.ReLU(), nn.Linear(3, 2)
+    tokens = torch.randint(5, shape, generator=torch.Generator().manual_seed(6))
+    split = qnn.split_gates(nn.Sequential(table, *rest), tokens)
+    assert split.architecture["input"].op == Input(5, shape[1:])
+    ones = torch.nn.functional.one_hot(tokens, 5).float()
+    wanted = qnn.split_gates(nn.Sequential(rows, *rest), ones).path_kernel(ones)
+    np.testing.assert_allclose(split.path_kernel(tokens), wanted, rtol=1e-12)
+    assert wanted.any()
 
 
 def test_activations_that_read_no_examples_one_by_one_are_refused_by_name():
