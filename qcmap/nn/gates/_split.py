@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-import itertools
-import operator
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -33,9 +30,10 @@ from qcmap.errors import ArchitectureError, ArgumentError, DataError
 from qcmap.nn._modes import device_of
 from qcmap.nn.gates._checks import Range, check_choices, check_ranges, check_shapes
 from qcmap.nn.gates._function import HARD, GateFunction
+from qcmap.nn.gates._parts import added, preactivations, values
 from qcmap.nn.gates._path_kernel import gates_of, inputs_by_node, kernel_blocks, whole
 from qcmap.nn.gates._pools import Windows
-from qcmap.nn.tracing import Traced, traced
+from qcmap.nn.tracing import traced
 from qcmap.numeric.paths._gates import Gates as PathGates
 from qcmap.numeric.paths._kernel import KernelBlock
 
@@ -274,14 +272,14 @@ def split_gates(model: nn.Module, example_input: Any, *, gate: GateFunction = HA
                 name, "its first axis is not that of the batch, so that no example has gates of its own",
                 "let it read [batch, ...]",
             )  # fmt: skip
-    paths = _added(found.graph_module, windows)
+    paths = added(found.graph_module, windows)
     places = [node for node in found.graph_module.graph.nodes if node.op == "placeholder"]
     names = found.architecture.inputs if len(found.architecture.inputs) == len(places) else [p.name for p in places]
     given = {name: place.meta["shape"][1:] for name, place in zip(names, places, strict=True)}
-    gates = Gates(_preactivations(found, shapes, paths), slopes, gate, given)
+    gates = Gates(preactivations(found, shapes, paths), slopes, gate, given)
     seen = {name: found.reads[name][0] for name in slopes} | {name: found.places[name] for name in names}
     orders = {name: place.meta["order"] for name, place in seen.items() if place.meta.get("order")}
-    split = SplitModel(found.architecture, gates, Values(_values(found, shapes, paths), shapes), orders)
+    split = SplitModel(found.architecture, gates, Values(values(found, shapes, paths), shapes), orders)
     return split.eval()
 
 
@@ -294,65 +292,3 @@ def _slopes(node: Node) -> tuple[float, float]:
             "use relu or leaky relu there",
         )  # fmt: skip
     return act.two_slopes
-
-
-def _preactivations(found: Traced, gated: Iterable[str], windows: Mapping[str, str]) -> fx.GraphModule:
-    """The part of the traced graph that ends in what the activations read, and which taps max poolings take of it."""
-    graph = fx.Graph()
-    copies: dict[fx.Node, fx.Node] = {}
-    kept: dict[str, fx.Node] = {}
-    wanted = {found.places[name]: name for name in gated}
-    for node in found.graph_module.graph.nodes:
-        if node in wanted:
-            name = wanted[node]
-            (read,) = found.reads[name]
-            if name in windows:
-                kept[name] = graph.call_module(windows[name], (copies[read],))
-            else:
-                # An activation may work in place, so what it reads is put aside before.
-                kept[name] = graph.call_method("clone", (copies[read],))
-        if node.op != "output":
-            copies[node] = graph.node_copy(node, copies.__getitem__)
-    graph.output({name: kept[name] for name in gated})
-    return _finished(found, graph)
-
-
-def _values(found: Traced, gated: Iterable[str], windows: Mapping[str, str]) -> fx.GraphModule:
-    """The traced graph with a product with a gate in place of each activation, and chosen entries of max poolings."""
-    graph = fx.Graph()
-    copies: dict[fx.Node, fx.Node] = {}
-    wanted = {found.places[name]: name for name in gated}
-    gates: fx.Node | None = None
-    for node in found.graph_module.graph.nodes:
-        if node.op != "placeholder" and gates is None:
-            gates = graph.placeholder("gates")
-        if node in wanted:
-            name = wanted[node]
-            read = copies[found.reads[name][0]]
-            gate = graph.call_function(operator.getitem, (gates, name))
-            if name in windows:
-                copies[node] = graph.call_module(windows[name], (read, gate))
-            else:
-                copies[node] = graph.call_function(torch.mul, (read, gate))
-        else:
-            copies[node] = graph.node_copy(node, copies.__getitem__)
-    return _finished(found, graph)
-
-
-def _added(graph_module: fx.GraphModule, windows: Mapping[str, Windows]) -> dict[str, str]:
-    """Put the windows into the traced graph, where its parts find them; their paths by node id."""
-    paths = {}
-    for name, module in windows.items():
-        paths[name] = next(p for k in itertools.count() if not hasattr(graph_module, p := f"windows_{k}"))
-        graph_module.add_submodule(paths[name], module)
-    return paths
-
-
-def _finished(found: Traced, graph: fx.Graph) -> fx.GraphModule:
-    """The graph as a module, with what it reads and no more, and parameters of its own."""
-    part = fx.GraphModule(found.graph_module, graph, class_name=found.architecture.name)
-    graph.eliminate_dead_code()
-    part.delete_all_unused_submodules()
-    graph.lint()
-    part.recompile()
-    return copy.deepcopy(part)
