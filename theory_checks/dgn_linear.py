@@ -6,11 +6,9 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
-from theory_checks.registry import Outcome, Tally, checks
+from theory_checks.registry import Array, Outcome, Tally, checks
 
-Array = NDArray[np.float64]
 Descent = Callable[[int, int, int], tuple[Array, Array]]
 """Depth, runs and seed to e_t^2 / e_0^2 and K_t / d, [steps + 1, runs] each."""
 WIDTH, STEPS = 40, 20

@@ -8,14 +8,12 @@ from functools import cache
 
 import mpmath as mp
 import numpy as np
-from numpy.typing import NDArray
 
 import qcmap as qc
 from qcmap.numeric import local_maps
 from theory_checks.oracles import ACTIVATIONS, hermite, precise, second_moment
-from theory_checks.registry import Outcome, Tally, checks
+from theory_checks.registry import Array, Outcome, Tally, checks
 
-Array = NDArray[np.float64]
 CMap = Callable[[Array], Array]
 
 

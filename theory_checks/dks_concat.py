@@ -10,12 +10,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 import qcmap as qc
-from theory_checks.registry import Outcome, Tally, checks
+from theory_checks.registry import Array, Outcome, Tally, checks
 
-Array = NDArray[np.float64]
 Average = Callable[[int, int, Array, Array], Array]
 """(k1, k2, Sigma_X, Sigma_Y) to Sigma_Z."""
 

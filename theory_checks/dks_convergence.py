@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from qcmap.numeric import dynamics, geometric_envelope, negative_lower_bound, odd_bound
 from theory_checks.positive_definite import batch, describe, slope, value
-from theory_checks.registry import Outcome, Tally, checks
+from theory_checks.registry import Array, Outcome, Tally, checks
 
-Array = NDArray[np.float64]
 DEGREE = 16
 STEPS = 12
 CS = np.concatenate([np.linspace(-0.99, 0.99, 12), [0.999]])

@@ -17,14 +17,12 @@ from itertools import pairwise
 
 import mpmath as mp
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import erf, expit
 
 from theory_checks.oracles import Number, precise
 from theory_checks.propagation import KERNELS
-from theory_checks.registry import Outcome, Tally, checks
+from theory_checks.registry import Array, Outcome, Tally, checks
 
-Array = NDArray[np.float64]
 Function = Callable[[Array], Array]
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from theory_checks.dks_cmaps import local_map
 from theory_checks.dks_dual import Polynomial, combine, derivative, dual, inner, random_polynomials, shown
 from theory_checks.oracles import ACTIVATIONS, Number, Oracle, precise, rule
-from theory_checks.positive_definite import Array, Bound, batch, describe, slope, value
+from theory_checks.positive_definite import Array, Bound, describe, slope, try_bounds, value
 from theory_checks.propagation import KERNELS
 from theory_checks.registry import Outcome, Tally, checks
 
@@ -73,18 +73,6 @@ def theorem(
     }
 
 
-def try_bounds(bounds: Mapping[str, Bound], seed: int, effort: int, tolerance: float = 1e-12) -> Tally:
-    """Every bound on random functions of degree 3, 24 and 80."""
-    random, tally = np.random.default_rng(seed), Tally()
-    for degree in (3, 24, 80):
-        b = batch(random, 400 * effort, degree)
-        for bound in bounds.values():
-            excess = bound.excess(b)
-            for k in range(len(b)):
-                tally.add(float(excess[k]), tolerance, f"{bound.claim} fails by {excess[k]:.3g} for {describe(b[k])}")
-    return tally
-
-
 @checks(
     "dks-18",
     source="DKS 13.2, D.1, theorem 13, remark 14, (27)",
@@ -98,7 +86,7 @@ def deviations(subject: Mapping[str, Bound], effort: int) -> Outcome:
 
     A grid never overstates a maximum, which is harmless for bounds from below; those from above are attained at -1.
     """
-    return try_bounds(subject, 18, effort).outcome()
+    return try_bounds(subject, 18, effort, (3, 24, 80)).outcome()
 
 
 @checks(
@@ -111,7 +99,7 @@ def deviations(subject: Mapping[str, Bound], effort: int) -> Outcome:
 )
 def sharp(subject: Mapping[str, Bound], effort: int) -> Outcome:
     """C(-t) + t >= b_0 + (1-b_1) t - (1-b_0-b_1) t^3 >= (1-b_1)(t - t^3), largest at t = 1/sqrt(3)."""
-    tally = try_bounds(subject, 182, effort)
+    tally = try_bounds(subject, 182, effort, (3, 24, 80))
     square, cube = np.eye(4)[[2]], np.eye(4)[[3]]
     for name, b in (("below", cube), *((n, square) for n in ("above", "slopes", "centred", "centred slopes", "(27)"))):
         gap = float((subject[name].larger(b) - subject[name].smaller(b))[0])

@@ -8,13 +8,11 @@ from typing import Any, Literal
 
 import mpmath as mp
 import numpy as np
-from numpy.typing import NDArray
 
 from qcmap.numeric import edge_of_chaos, edge_of_chaos_curve, local_maps
 from theory_checks.oracles import ACTIVATIONS, hermite, precise, rule, second_moment
-from theory_checks.registry import Outcome, Tally, checks
+from theory_checks.registry import Array, Outcome, Tally, checks
 
-Array = NDArray[np.float64]
 Point = tuple[float, float]
 """(bias variance, fixed point)."""
 

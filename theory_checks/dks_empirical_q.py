@@ -15,14 +15,12 @@ from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 import qcmap as qc
 from qcmap.numeric import Transform
 from theory_checks.dks_weights import suo
-from theory_checks.registry import Outcome, Tally, checks
+from theory_checks.registry import Array, Outcome, Tally, checks
 
-Array = NDArray[np.float64]
 DEPTH = 50
 SLOPES = (0.95, 1.0, 1.01)
 

@@ -16,13 +16,10 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import qcmap as qc
 from qcmap.numeric import Transform
-from theory_checks.registry import Outcome, Tally, checks
-
-Array = NDArray[np.float64]
+from theory_checks.registry import Array, Outcome, Tally, checks
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from theory_checks.oracles import precise
-from theory_checks.positive_definite import FAMILIES, Array, Bound, batch, describe, slope, value
+from theory_checks.positive_definite import FAMILIES, Array, Bound, describe, slope, try_bounds, value
 from theory_checks.propagation import KERNELS
 from theory_checks.registry import Outcome, Tally, checks
 
@@ -105,19 +105,6 @@ def steep_end(power: float = 1.0) -> dict[str, Bound]:
             lambda b: (b @ np.arange(b.shape[1]))[:, None] * np.ones(len(EPSILONS)),
         )
     }
-
-
-def try_bounds(bounds: Mapping[str, Bound], seed: int, effort: int, tolerance: float = 1e-11) -> Tally:
-    """Every bound on the identity map and random ones of degree 2, 24, 80; a bound that never applies is an error."""
-    random, tally = np.random.default_rng(seed), Tally()
-    rows = [np.eye(3)[[1]], *(batch(random, 400 * effort, degree) for degree in (2, 24, 80))]
-    for bound in bounds.values():
-        assert sum(bound.applications(b) for b in rows) >= 100, bound.claim
-        for b in rows:
-            excess = bound.excess(b)
-            for k in range(len(b)):
-                tally.add(float(excess[k]), tolerance, f"{bound.claim} fails by {excess[k]:.3g} for {describe(b[k])}")
-    return tally
 
 
 @checks(

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
 import qcmap as qc
 from qcmap.numeric import (
@@ -19,9 +18,8 @@ from qcmap.numeric import (
     theorem_27,
 )
 from theory_checks.dks_tangent import graphs
-from theory_checks.registry import Outcome, Tally, checks
+from theory_checks.registry import Array, Outcome, Tally, checks
 
-Array = NDArray[np.float64]
 Map = tuple[Callable[[Array], Array], Callable[[Array], Array]]
 """A local C map and its derivative."""
 

@@ -12,19 +12,15 @@ from functools import lru_cache
 
 import mpmath as mp
 import numpy as np
-from numpy.typing import NDArray
 
 from qcmap.architecture import Affine
 from qcmap.numeric import local_maps
 from theory_checks.dks_weights import gaussian
 from theory_checks.oracles import precise
 from theory_checks.propagation import KERNELS
-from theory_checks.registry import Outcome, Tally, checks
-
-Array = NDArray[np.float64]
+from theory_checks.registry import SIGMAS, Array, Outcome, Tally, checks
 
 _FALSE_ALARM = 1e-6
-_SIGMAS = 6.2
 
 Kernel = Callable[[str, Array, Array, Array], Array]
 """An activation, m values and two q values (of one shape) to E[phi(u1) phi(u2)]."""
@@ -79,9 +75,7 @@ def kernels(subject: Kernel, effort: int) -> Outcome:
     for name, q1, q2, c in LAYERS:
         found = _kernels(name, q1, q2, c, 16, count)
         want = float(subject(name, np.array([c * math.sqrt(q1 * q2)]), np.array([q1]), np.array([q2]))[0])
-        error = float(found.std()) / math.sqrt(count)
-        witness = f"{name} at q = {q1:g}, {q2:g}, c = {c:g}: {found.mean():.5f} +- {error:.5f}, not {want:.5f}"
-        tally.add((found.mean() - want) / error, _SIGMAS, witness)
+        tally.mean(found, want, f"{name} at q = {q1:g}, {q2:g}, c = {c:g}")
     return tally.outcome()
 
 
@@ -107,7 +101,7 @@ def rate(subject: Callable[[int], float], effort: int) -> Outcome:
             fall = logs[width] - logs[8]
             error = math.hypot(spread[width], spread[8])
             witness = f"{name}, c = {c:g}: from width 8 to {width} the rms error falls by {math.exp(fall):.4f}"
-            tally.add((fall - math.log(subject(width) / subject(8))) / error, _SIGMAS, witness)
+            tally.add((fall - math.log(subject(width) / subject(8))) / error, SIGMAS, witness)
     return tally.outcome()
 
 
@@ -184,7 +178,7 @@ def convolutions(subject: tuple[bool, Operator], effort: int) -> Outcome:
             error = found.std(axis=0) / math.sqrt(count)
             gap = (found.mean(axis=0) - library_kernel("relu", mixed[s, t], q1, q2)) / error
             for (i, j), value in np.ndenumerate(gap):
-                tally.add(value, _SIGMAS, f"locations {i} of input {s} and {j} of input {t}: off by {value:.3g} errors")
+                tally.add(value, SIGMAS, f"locations {i} of input {s} and {j} of input {t}: off by {value:.3g} errors")
     return tally.outcome()
 
 
@@ -265,15 +259,9 @@ def channel_means(subject: Callable[[str, float], float], effort: int) -> Outcom
         for width in (8, 128):
             u = gaussian(width * count, 5, 1, 48 + width)[0] @ z
             means = phi(u).reshape(count, width).mean(axis=1)
-            error = float(means.std()) / math.sqrt(count)
-            witness = (
-                f"{name} at q = {q:g}, width {width}: the mean is {means.mean():.5f} +- {error:.5f}, not {want:.5f}"
-            )
-            tally.add((means.mean() - want) / error, _SIGMAS, witness)
-            squares = (means - means.mean()) ** 2
-            spread = float(squares.std()) / math.sqrt(count)
-            witness = f"{name} at q = {q:g}, width {width}: the variance is {squares.mean():.3g}"
-            tally.add((squares.mean() - variance / width) / spread, _SIGMAS, witness)
+            where = f"{name} at q = {q:g}, width {width}:"
+            tally.mean(means, want, f"{where} the mean")
+            tally.mean((means - means.mean()) ** 2, variance / width, f"{where} the variance")
     return tally.outcome()
 
 

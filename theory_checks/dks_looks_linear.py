@@ -13,12 +13,10 @@ from itertools import pairwise
 
 import mpmath as mp
 import numpy as np
-from numpy.typing import NDArray
 
 from theory_checks.oracles import ACTIVATIONS, Oracle, precise
-from theory_checks.registry import Outcome, Tally, checks
+from theory_checks.registry import Array, Outcome, Tally, checks
 
-Array = NDArray[np.float64]
 Mirror = Callable[[Array], Array]
 """Weights [out, in, *kernel] to those on (phi(x), phi(-x)), [out, 2 in, *kernel]."""
 

@@ -20,10 +20,9 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from theory_checks.registry import Outcome, Tally, checks
+from theory_checks.registry import Array, Outcome, Tally, checks
 
 Matrix = NDArray[np.int64]
-Array = NDArray[np.float64]
 
 
 def _maps(random: np.random.Generator) -> tuple[Matrix, Matrix]:
@@ -174,9 +173,7 @@ def concentration(subject: float, effort: int) -> Outcome:
         z = np.linalg.qr(random.standard_normal((64, locations)))[0] * math.sqrt(64)
         q = np.mean((random.standard_normal((count, locations)) / math.sqrt(locations) @ z.T) ** 2, axis=1)
         for values, want, what in ((q, 1.0, "mean"), ((q - 1) ** 2, subject * 2 / locations, "variance")):
-            error = float(values.std()) / math.sqrt(count)
-            witness = f"{locations} locations: the {what} of q is {values.mean():.4f} +- {error:.4f}, not {want:.4f}"
-            tally.add((values.mean() - want) / error, 6.2, witness)
+            tally.mean(values, want, f"{locations} locations: the {what} of q")
     return tally.outcome()
 
 

@@ -9,16 +9,14 @@ from typing import Any
 
 import mpmath as mp
 import numpy as np
-from numpy.typing import NDArray
 
 import qcmap as qc
 from qcmap.architecture import LayerNorm, Scale
 from qcmap.symbolic import c_derivative
 from theory_checks.oracles import ACTIVATIONS, hermite, normalised, precise, second_moment
 from theory_checks.propagation import propagate
-from theory_checks.registry import Outcome, Tally, checks
+from theory_checks.registry import Array, Outcome, Tally, checks
 
-Array = NDArray[np.float64]
 Point = tuple[float, float, float]
 Cosine = Callable[[Array, Array], float]
 

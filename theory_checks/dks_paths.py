@@ -21,13 +21,9 @@ from fractions import Fraction
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
-from theory_checks.registry import Outcome, Tally, checks
+from theory_checks.registry import SIGMAS, Array, Outcome, Tally, checks
 
-Array = NDArray[np.float64]
-
-_SIGMAS = 6.2
 _FALSE_ALARM = 1e-7
 
 
@@ -116,10 +112,7 @@ def function(subject: Callable[[float], float], effort: int) -> Outcome:
     """Means over networks at 6.2 standard errors; orthogonal inputs give 1/(2 pi), not 0."""
     tally, count = Tally(), 40_000 * effort
     for c in (-0.5, 0.0, 0.5, 0.9, 1.0):
-        found = _one_layer(c, count)[0]
-        error = float(found.std()) / math.sqrt(count)
-        witness = f"c = {c:g}: E f(x) f(x') = {found.mean():.4f} +- {error:.4f}, not {subject(c):.4f}"
-        tally.add((found.mean() - subject(c)) / error, _SIGMAS, witness)
+        tally.mean(_one_layer(c, count)[0], subject(c), f"c = {c:g}: E f(x) f(x')")
     return tally.outcome()
 
 
@@ -138,9 +131,7 @@ def gradient(subject: Callable[[float], float], effort: int) -> Outcome:
     tally, count = Tally(), 40_000 * effort
     for c in (-0.5, 0.0, 0.5, 0.9, 1.0):
         for found, what in zip(_one_layer(c, count)[1:], ("E f'(x)^T f'(x')", "the co-active share"), strict=True):
-            error = float(found.std()) / math.sqrt(count)
-            witness = f"c = {c:g}: {what} is {found.mean():.4f} +- {error:.4f}, not {subject(c):.4f}"
-            tally.add((found.mean() - subject(c)) / error, _SIGMAS, witness)
+            tally.mean(found, subject(c), f"c = {c:g}: {what}")
     return tally.outcome()
 
 
@@ -209,7 +200,7 @@ def fractions(subject: Callable[[int, float], float], effort: int) -> Outcome:
                 (both[:, layer - 1], subject(layer, c), "co-active"),
             ):
                 ratio = values / want - 1
-                allowed = _SIGMAS * float(ratio.std()) / math.sqrt(networks) + 2 * layer / 200
+                allowed = SIGMAS * float(ratio.std()) / math.sqrt(networks) + 2 * layer / 200
                 witness = f"c = {c:g}, {layer} layers: a share of {values.mean():.5f} is {what}, not {want:.5f}"
                 tally.add(float(ratio.mean()), allowed, witness)
     return tally.outcome()

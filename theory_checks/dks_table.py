@@ -19,13 +19,11 @@ from typing import Any
 
 import mpmath as mp
 import numpy as np
-from numpy.typing import NDArray
 
 import qcmap as qc
 from theory_checks.oracles import ACTIVATIONS, SELU_ALPHA, SELU_SCALE, Number, moments, precise
-from theory_checks.registry import Outcome, Tally, checks
+from theory_checks.registry import Array, Outcome, Tally, checks
 
-Array = NDArray[np.float64]
 Row = tuple[str, str, str, str]
 COLUMNS = ("input_scale", "input_shift", "output_shift", "output_scale")
 

@@ -6,13 +6,11 @@ from collections.abc import Mapping
 from functools import cache, partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 import qcmap as qc
 from theory_checks.dks_tangent import Terms, library, wrong_shares
 from theory_checks.registry import Outcome, Tally, checks
 
-Array = NDArray[np.float64]
 WIDTH, OUTPUTS, SEEDS, T, WIDTH_BIAS = 128, 8, 60, 6.9, 0.04
 """Student's t with 59 degrees of freedom exceeds 6.9 in size with probability below 1e-8."""
 

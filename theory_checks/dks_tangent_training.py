@@ -12,14 +12,12 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import erf
 
 import qcmap as qc
 from qcmap.numeric import KernelDescent, ntk_gram
-from theory_checks.registry import Outcome, Tally, checks
+from theory_checks.registry import Array, Outcome, Tally, checks
 
-Array = NDArray[np.float64]
 WIDTH, SEEDS, INPUTS, TRAIN, CHANNELS = 256, 24, 6, 4, 5
 STEPS = (1, 5, 25, 150)
 T, WIDTH_BIAS, SPREAD = 9.0, 0.03, 4 / WIDTH**0.5

@@ -12,11 +12,9 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from theory_checks.registry import Outcome, Tally, checks
+from theory_checks.registry import SIGMAS, Array, Outcome, Tally, checks
 
-Array = NDArray[np.float64]
 Law = list[tuple[Fraction, Any]]
 """A distribution: probabilities and values."""
 
@@ -115,16 +113,10 @@ def products(subject: tuple[float, float], effort: int) -> Outcome:
     random, half = np.random.default_rng(42), 2**0.25 * math.gamma(0.75) / math.sqrt(math.pi)
     for depth in (5, 20, 80):
         logs = np.log(np.abs(random.standard_normal((count, depth)))).sum(axis=1)
-        error = float(logs.std()) / math.sqrt(count)
-        witness = f"D = {depth}: the mean of log abs is {logs.mean():.3f} +- {error:.3f}"
-        tally.add((logs.mean() - depth * subject[0]) / error, 6.2, witness)
-        squares = (logs - depth * LOG_MEAN) ** 2
-        spread = float(squares.std()) / math.sqrt(count)
-        tally.add(
-            (squares.mean() - depth * subject[1]) / spread, 6.2, f"D = {depth}: Var log abs is {squares.mean():.3f}"
-        )
+        tally.mean(logs, depth * subject[0], f"D = {depth}: the mean of log abs")
+        tally.mean((logs - depth * LOG_MEAN) ** 2, depth * subject[1], f"D = {depth}: Var log abs")
         above = float(np.mean(logs > math.log(0.01)))
-        allowed = half**depth / 0.1 + 6.2 * math.sqrt(0.25 / count)
+        allowed = half**depth / 0.1 + SIGMAS * math.sqrt(0.25 / count)
         tally.add(max(0.0, above / allowed), 1.0, f"D = {depth}: a share of {above:.3f} is above 0.01")
     return tally.outcome()
 

@@ -11,17 +11,14 @@ from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from qcmap.numeric import local_maps
-from theory_checks.registry import Outcome, Tally, checks
+from theory_checks.registry import SIGMAS, Array, Outcome, Tally, checks
 
-Array = NDArray[np.float64]
 Sampler = Callable[[int, int, int, int], Array]
 """(rows m, columns k, how many, seed) to matrices [how many, m, k]."""
 
 _FALSE_ALARM = 1e-7
-_SIGMAS = 6.2
 _LOG_P = math.log(1e-9)
 
 
@@ -119,7 +116,7 @@ def wide_norms(subject: Sampler, effort: int) -> Outcome:
         law = beta(m / 2, (k - m) / 2, scale=k / m)
         _distribution(tally, ratios, law.cdf, f"{m} x {k}: q_out / q_in is not Beta")
         error = float(ratios.mean() - 1) / float(law.std()) * math.sqrt(count)
-        tally.add(error, _SIGMAS, f"{m} x {k}: the mean of q_out / q_in is {ratios.mean():.5f}")
+        tally.add(error, SIGMAS, f"{m} x {k}: the mean of q_out / q_in is {ratios.mean():.5f}")
     return tally.outcome()
 
 
@@ -207,7 +204,7 @@ def variance(subject: Callable[[int], float], effort: int) -> Outcome:
         measured = float(np.mean((ratios - 1) ** 2))
         error = math.sqrt((48 / m**3 + 8 / m**2) / count)
         witness = f"m = {m}: the variance is {measured:.5f} +- {error:.5f}, not {subject(m):.5f}"
-        tally.add((measured - subject(m)) / error, _SIGMAS, witness)
+        tally.add((measured - subject(m)) / error, SIGMAS, witness)
     return tally.outcome()
 
 
@@ -258,7 +255,7 @@ def convergence(subject: Callable[[str, float], float], effort: int) -> Outcome:
             math.sqrt(float(np.mean(_errors(suo, name, c, width, count, kernel) ** 2))) for width in (16, 256)
         )
         witness = f"{name}, c = {c:g}: rms error {small:.4g} at width 16, {large:.4g} at 256"
-        tally.add(max(0.0, math.log(4 * large / small)), 0.15 + _SIGMAS / math.sqrt(count), witness)
+        tally.add(max(0.0, math.log(4 * large / small)), 0.15 + SIGMAS / math.sqrt(count), witness)
     return tally.outcome()
 
 
@@ -302,7 +299,7 @@ def suo_error(subject: Sampler, effort: int) -> Outcome:
             for sampler in (subject, gaussian)
         )
         measured.append(f"{name} {ours / theirs:.3f} ({ratio:.3f})")
-        allowed = 0.1 + _SIGMAS / math.sqrt(count)
+        allowed = 0.1 + SIGMAS / math.sqrt(count)
         witness = f"{name}, c = {c:g}: the ratio is {ours / theirs:.3f}, predicted {ratio:.3f}"
         tally.add(math.log(ours / theirs / ratio), allowed, witness)
         tally.add(max(0.0, math.log(ours / theirs)), allowed, witness)

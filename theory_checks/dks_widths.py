@@ -7,13 +7,10 @@ from collections.abc import Callable
 
 import mpmath as mp
 import numpy as np
-from numpy.typing import NDArray
 
 from qcmap.numeric import kernel_error, kernel_width, orthogonal_error, orthogonal_width
 from theory_checks.oracles import precise
 from theory_checks.registry import Outcome, Tally, checks
-
-Array = NDArray[np.float64]
 
 TANH_MOMENT = 0.394294490483980
 """E tanh(x)^2, so phi = tanh / sqrt of it has E phi^2 = 1; all of phi, phi', phi'' are below 1 / sqrt of it."""

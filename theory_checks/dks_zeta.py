@@ -8,12 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 import qcmap as qc
-from theory_checks.registry import Outcome, Tally, checks
+from theory_checks.registry import Array, Outcome, Tally, checks
 
-Array = NDArray[np.float64]
 MapOf = Callable[[qc.Architecture, float], Callable[[Array], Array]]
 """From an architecture and zeta to the network's C map."""
 

@@ -7,7 +7,7 @@ holds for every row, and what fails for a row fails for an activation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from theory_checks.oracles import ACTIVATIONS, precise, rule
+from theory_checks.registry import Array, Tally
 
-Array = NDArray[np.float64]
 Draw = Callable[[np.random.Generator, int, int], Array]
 
 
@@ -181,3 +181,16 @@ class Bound:
     def applications(self, b: Array) -> int:
         """To how many of the functions the claim applies (for a grid: at one of its points at least)."""
         return int(self.applies(b).reshape(len(b), -1).any(axis=1).sum())
+
+
+def try_bounds(bounds: Mapping[str, Bound], seed: int, effort: int, degrees: tuple[int, ...] = (2, 24, 80)) -> Tally:
+    """Every bound on the identity map and on random ones; a bound that never applies is an error."""
+    random, tally = np.random.default_rng(seed), Tally()
+    rows = [np.eye(3)[[1]], *(batch(random, 400 * effort, degree) for degree in degrees)]
+    for bound in bounds.values():
+        assert sum(bound.applications(b) for b in rows) >= 100, bound.claim
+        for b in rows:
+            excess = bound.excess(b)
+            for k in range(len(b)):
+                tally.add(float(excess[k]), 1e-12, f"{bound.claim} fails by {excess[k]:.3g} for {describe(b[k])}")
+    return tally

@@ -12,6 +12,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
 Kind = Literal["exact", "stat", "claim"]
 Variant = Literal["", "as_printed", "corrected"]
 Verdict = Literal["pass", "fail", "error"]
@@ -60,6 +64,8 @@ class RefutedError(Exception):
 
 _FIRST_DECIDES = ContextVar("first_decides", default=False)
 """Whether a check is to end at its first counterexample: true of broken subjects, which need no more to be rejected."""
+SIGMAS = 6.2
+"""Standard errors by which a sampled mean may be off: a true one is with probability 6e-10."""
 
 
 class Tally:
@@ -79,6 +85,11 @@ class Tally:
             self._margin, self._witness = margin, witness
         if self._first_decides and self.outcome().refutes:
             raise RefutedError(self.outcome())
+
+    def mean(self, values: Array, want: float, what: str) -> None:
+        """One instance: the mean of independent values, ``what`` it is of, and what it should be."""
+        found, error = float(values.mean()), float(values.std()) / math.sqrt(len(values))
+        self.add((found - want) / error, SIGMAS, f"{what} is {found:.5g} +- {error:.2g}, not {want:.5g}")
 
     def outcome(self, detail: str = "") -> Outcome:
         """The result so far."""
