@@ -22,9 +22,6 @@ from qcmap.plot import save
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SIZES = ("tiny", "small", "paper")
-"""``tiny`` is for tests and shows nothing; ``small`` takes minutes on one core."""
-
 
 @dataclass(frozen=True)
 class Finding:
@@ -135,7 +132,7 @@ class Experiment:
     reports
         What the paper reports.
     sizes
-        Settings, a dataclass, by size.
+        Settings, a dataclass, by size: ``tiny`` is for tests and shows nothing, ``small`` takes minutes on one core.
     run
         From settings and finished parts to the result.
     """

@@ -107,7 +107,7 @@ def fill(
             "weights", f"there is no initialization {weights!r}", f"choose one of {', '.join(map(repr, SAMPLERS))}"
         )
     source = generator_from(seed, generator)
-    plan = _plan(checked_layers(module, delta=delta), scale)
+    plan = _plan(checked_layers(module), scale)
     pools = [part for part in module.modules() if isinstance(part, WeightedMeanPool)]
     with torch.no_grad():
         for layer, groups, (gain, bias), new in plan:
@@ -126,7 +126,7 @@ def fill(
     return module
 
 
-def checked_layers(module: nn.Module, *, delta: bool) -> Iterator[tuple[str, Layer, int]]:
+def checked_layers(module: nn.Module) -> Iterator[tuple[str, Layer, int]]:
     """(path, layer, groups) for every layer; raises `ArgumentError` at a module that cannot be initialised."""
     for path, part in module.named_modules():
         subject = path or type(part).__name__

@@ -1,12 +1,10 @@
 """The experiments on neural paths at tiny size, and the parts they are made of."""
 
-import json
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 from scipy.stats import ttest_1samp
 
 import qcmap.nn as qnn
@@ -19,7 +17,7 @@ from models.gated import DeepGatedNetwork, MemorisationNetwork
 from models.gated_layers import fully_connected
 from qcmap.errors import NumericalError
 from qcmap.nn.train.data import Images
-from tests.examples.calls import refused
+from tests.examples.calls import refused, runs_tiny
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -32,16 +30,7 @@ MUST_HOLD = {
 
 @pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name not in ("table2-sgd", "table2-vconv", "exp4")])
 def test_every_experiment_writes_numbers_and_picture(name, tmp_path):
-    result = CliRunner().invoke(main, [name, "--size", "tiny", "--output", str(tmp_path)])
-    assert result.exit_code == 0, result.output
-    report = json.loads((tmp_path / f"{name}.json").read_text())
-    assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
-    assert report["settings"]
-    assert report["numbers"]
-    holds = {finding["says"]: finding["holds"] for finding in report["findings"]}
-    assert report["verdict"] == ("holds" if all(holds.values()) else "fails")
-    assert f"{name} ({report['cpu_seconds']} s): {report['verdict']}" in result.output
-    assert all(holds[says] for says in MUST_HOLD.get(name, ()))
+    runs_tiny(main, name, tmp_path, MUST_HOLD.get(name, ()))
 
 
 def _stack(gating, runs=2, inputs=3, width=4, depth=4):

@@ -18,7 +18,7 @@ from examples.neural_race.__main__ import main
 from examples.neural_race.hierarchy import HIERARCHY, across, scale
 from examples.neural_race.table import EXPERIMENTS
 from qcmap.errors import ArgumentError, DataError, NumericalError
-from tests.examples.calls import refused
+from tests.examples.calls import refused, runs_tiny
 from tests.image_files import write_cifar10, write_mnist
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -41,16 +41,7 @@ MUST_HOLD = {
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_figure_writes_numbers_and_picture(name, tmp_path):
-    result = CliRunner().invoke(main, [name, "--size", "tiny", "--output", str(tmp_path)])
-    assert result.exit_code == 0, result.output
-    report = json.loads((tmp_path / f"{name}.json").read_text())
-    assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
-    assert report["settings"]
-    assert report["numbers"]
-    holds = {finding["says"]: finding["holds"] for finding in report["findings"]}
-    assert report["verdict"] == ("holds" if all(holds.values()) else "fails")
-    assert f"{name} ({report['cpu_seconds']} s): {report['verdict']}" in result.output
-    assert all(holds[says] for says in MUST_HOLD.get(name, ()))
+    runs_tiny(main, name, tmp_path, MUST_HOLD.get(name, ()))
 
 
 def test_bank_is_the_routing_network():

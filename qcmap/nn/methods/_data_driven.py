@@ -101,7 +101,7 @@ def wli(
     Arguments, result and errors are those of `lsuv`, but every layer must have biases, and the tolerance is for the
     mean and the variance of every channel.
     """
-    for path, layer, _ in checked_layers(module, delta=False):
+    for path, layer, _ in checked_layers(module):
         if layer.bias is None:
             raise ArgumentError(
                 path or type(layer).__name__,
@@ -136,7 +136,7 @@ class _Start:
         if self.weights is not None:
             initialize(module, self.weights, delta=self.delta, seed=self.seed, generator=self.generator)
             return
-        for _, layer, _ in checked_layers(module, delta=False):
+        for _, layer, _ in checked_layers(module):
             if layer.bias is not None:
                 layer.bias.zero_()
 
@@ -146,7 +146,7 @@ def _fitted(module: M, data: Data, condition: Condition, start: _Start, toleranc
         raise ArgumentError("tolerance", f"it is between 0 and 1, not {tolerance!r}", "give a number such as 1e-3")
     if isinstance(passes, bool) or not isinstance(passes, int) or passes < 1:
         raise ArgumentError("passes", f"it is a positive integer, not {passes!r}", "give 1 or more")
-    layers = {layer: path or type(layer).__name__ for path, layer, _ in checked_layers(module, delta=False)}
+    layers = {layer: path or type(layer).__name__ for path, layer, _ in checked_layers(module)}
     reused: set[Layer] = set()
     off: dict[str, float] = {}
     with torch.no_grad(), _restored_after_errors(module), modes_restored(module):
