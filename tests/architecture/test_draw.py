@@ -16,7 +16,7 @@ from qcmap.architecture._draw import draw
 from qcmap.architecture._draw_labels import label, number, shortened, width
 from qcmap.architecture._layout import layered, layers_of
 from qcmap.errors import ArchitectureError, ArgumentError, MissingExtra
-from tests.oracles import architectures, relabelled
+from tests.graphs import architectures, relabelled
 
 QUICK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

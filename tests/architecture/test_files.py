@@ -40,7 +40,7 @@ from qcmap.architecture._files import _text
 from qcmap.architecture._formula import FormulaError, read_expression
 from qcmap.architecture._schema import fields_of, kind_of
 from qcmap.errors import ArchitectureError, QCMapError
-from tests.oracles import architectures
+from tests.graphs import architectures
 
 DOCS = Path(__file__).parents[2] / "docs" / "files.md"
 W, V = sp.Symbol("w", positive=True), sp.Symbol("v")

@@ -31,8 +31,8 @@ from qcmap.architecture import (
     zoo,
 )
 from qcmap.errors import ArchitectureError
-from tests import oracles
-from tests.oracles import architectures, relabelled
+from tests import graphs
+from tests.graphs import architectures, relabelled
 
 OPS = (Input, Affine, Nonlinear, Sum, Concat, Scale, LayerNorm, MaxPool, MeanPool, WeightedMeanPool)
 
@@ -72,7 +72,7 @@ def test_given_order_is_kept_where_it_can_be():
 
 @given(arch=architectures(max_nodes=14, max_inputs=3))
 def test_dominators_are_those_of_brute_force(arch):
-    pairs = oracles.subnetworks(arch)
+    pairs = graphs.subnetworks(arch)
     tree, ids = arch.dominators, [node.id for node in arch.nodes]
     for u in range(len(ids)):
         for v in range(len(ids)):
@@ -105,7 +105,7 @@ def test_dominators_of_deep_graphs(data):
 
 @given(arch=architectures(max_nodes=9))
 def test_subnetworks_exist_exactly_for_dominating_pairs(arch):
-    pairs = oracles.subnetworks(arch)
+    pairs = graphs.subnetworks(arch)
     history = arch.fold(DESCRIPTION)
     for u in arch.index:
         for v in arch.index:

@@ -31,7 +31,7 @@ from qcmap.architecture import (
 )
 from qcmap.errors import ArchitectureError
 from qcmap.numeric import network_maps
-from tests.oracles import EVERY_OP, architectures
+from tests.graphs import EVERY_OP, architectures
 from tests.wide import measured, predicted
 
 

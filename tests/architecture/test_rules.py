@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from qcmap.architecture import RULES, Affine, Architecture, Builder, Concat, Input, Nonlinear, Sum, check, zoo
 from qcmap.errors import ArchitectureError
-from tests.oracles import architectures
+from tests.graphs import architectures
 from tests.wide import measured, predicted, sample, summary, values_of
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from qcmap.architecture import Architecture, Builder, Node, zoo
 from qcmap.architecture._repeats import folded
 from qcmap.architecture._svg import ADVANCE, COLOURS, UNIT, dark_style, drawing, notebook, style
-from tests.oracles import architectures
+from tests.graphs import architectures
 from tests.reporting.networks import HOSTILE, broken
 
 QUICK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])

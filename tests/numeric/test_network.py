@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import qcmap as qc
 from qcmap.errors import ArchitectureError, QCMapError
 from qcmap.numeric import local_maps, network_maps
-from tests.oracles import architectures, propagated, relabelled
+from tests.graphs import architectures, propagated, relabelled
 
 CLOSED = ("relu", "erf", "sin")
 RELU, SOFT = local_maps("relu"), local_maps("softplus")

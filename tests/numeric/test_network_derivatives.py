@@ -12,7 +12,8 @@ import qcmap as qc
 from qcmap.architecture import Nonlinear
 from qcmap.errors import ArchitectureError, ArgumentError, NumericalError
 from qcmap.numeric import Deviation, local_maps, network_maps
-from tests.oracles import FORMULAS, architectures, propagated, samples
+from tests.graphs import architectures, propagated
+from tests.oracles import FORMULAS, samples
 
 PLAIN = ("affine", "activation", "activation", "max_pool", "mean_pool")
 CLOSED = ("relu", "erf", "sin")

@@ -12,7 +12,7 @@ from qcmap.activations import CATALOGUE
 from qcmap.errors import ActivationError, ArchitectureError, ArgumentError, Infeasible
 from qcmap.numeric import Transform, conditions, network_maps, solve, unit_q
 from qcmap.numeric.shaping._moments import slopes
-from tests import oracles
+from tests import graphs, oracles
 from tests.oracles import FORMULAS, MP, formula_of, two_slopes_formula
 
 PSI = 1.02
@@ -286,12 +286,12 @@ def test_zeta_by_enumeration(seed):
     nodes = [node.id for node in arch.nodes if node.op.kind == "activation"]
     psi = {node: float(value) for node, value in zip(nodes, random.uniform(1.01, 1.5, len(nodes)), strict=True)}
     best = 1.0
-    for source, target in oracles.subnetworks(arch):
+    for source, target in graphs.subnetworks(arch):
         values = {source: 1.0}
-        inside = {v for u, v in oracles.subnetworks(arch) if u == source}
+        inside = {v for u, v in graphs.subnetworks(arch) if u == source}
         for node in arch.nodes:
             if node.id in inside and node.id != source:
-                shares = oracles._shares(arch, node)
+                shares = graphs._shares(arch, node)
                 mean = sum(float(s) * values[u] for s, u in zip(shares, node.inputs, strict=True))
                 values[node.id] = mean * psi.get(node.id, 1.0)
         best = max(best, values[target])

@@ -16,7 +16,7 @@ from qcmap.numeric.shaping._moments import bends
 from qcmap.numeric.shaping._solutions import STANDARD_BOX, solutions_of
 from qcmap.numeric.shaping._systems import TAT
 from qcmap.numeric.shaping._tat import solve_curvature
-from tests import oracles
+from tests import graphs, oracles
 from tests.numeric.tailored_oracle import exact
 from tests.oracles import MP, two_slopes_formula
 
@@ -231,7 +231,7 @@ def test_eta_is_the_largest_over_all_subnetworks(eta):
     shaping = tat(arch, eta=eta)
     slope = shaping["leaky_relu"].activation.parameters["negative_slope"]
     values = []
-    for source, target in oracles.subnetworks(arch):
+    for source, target in graphs.subnetworks(arch):
         inside = arch.subnetwork(source, target)
         values.append(float(qc.network_maps(inside, shaping).c(0.0)))
     assert max(values) == pytest.approx(eta, abs=1e-12)
@@ -259,8 +259,8 @@ def test_tau_is_the_largest_over_all_subnetworks(tau):
     arch = qc.zoo.wide_resnet(10, residual_weight=math.sqrt(0.3), activation="tanh")
     kappa = tat(arch, tau=tau).solutions["tanh"].targets["C''(1)"]
     largest = max(
-        sum(share * degree for degree, share in oracles.slope_by_paths(arch, *pair).items())
-        for pair in oracles.subnetworks(arch)
+        sum(share * degree for degree, share in graphs.slope_by_paths(arch, *pair).items())
+        for pair in graphs.subnetworks(arch)
     )
     assert kappa * float(largest) == pytest.approx(tau, rel=1e-13)
 

@@ -15,7 +15,7 @@ from qcmap.errors import ArchitectureError, ArgumentError
 from qcmap.symbolic import SlopePolynomial, q_values, slope_polynomial
 from qcmap.symbolic._algebra import common_factor, mean_of, quotient, without_divisors
 from qcmap.symbolic._polynomial import ONE, slope
-from tests import oracles
+from tests import graphs, oracles
 from tests.symbolic.test_slopes import every_op
 
 PSI = sp.Symbol("psi", positive=True)
@@ -68,7 +68,7 @@ def by_paths(arch, source, target, name=NAMES["shared"], q=None):
 
 
 def pairs(data, arch, count=3):
-    found = sorted(oracles.subnetworks(arch))
+    found = sorted(graphs.subnetworks(arch))
     return data.draw(st.lists(st.sampled_from(found), min_size=1, max_size=count, unique=True))
 
 
@@ -76,7 +76,7 @@ def pairs(data, arch, count=3):
 def test_coefficients_are_sums_over_paths(data):
     arch = data.draw(every_op())
     for u, v in pairs(data, arch, 6):
-        exact = oracles.slope_by_paths(arch, u, v)
+        exact = graphs.slope_by_paths(arch, u, v)
         polynomial = slope_polynomial(arch, u, v)
         found = polynomial.coefficients
         assert {k: Fraction(int(c.p), int(c.q)) for k, c in enumerate(found) if c != 0} == exact
@@ -244,7 +244,7 @@ def test_folds(data):
         lambda powers, factors: math.prod([point**e for _, e in powers]) * math.prod([x**e for x, e in factors]),
         lambda terms: sum(share * x for share, x in terms),
     )
-    exact = oracles.slope_by_paths(arch, u, v)
+    exact = graphs.slope_by_paths(arch, u, v)
     assert value == sum(c * point**k for k, c in exact.items())
     degree = polynomial.fold(
         lambda powers, factors: sum(e for _, e in powers) + sum(d * e for d, e in factors),

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from qcmap.architecture import Affine, Architecture, Builder, Input, Node, Nonlinear, check, zoo
 from qcmap.errors import ArchitectureError, ArgumentError, NumericalError, QCMapError
 from qcmap.symbolic import maximal_slope, slope_polynomial
-from tests import oracles
-from tests.oracles import MP, architectures, relabelled
+from tests import graphs
+from tests.graphs import architectures, relabelled
+from tests.oracles import MP
 
 W = sp.Symbol("w", positive=True)
 PSI = sp.Symbol("psi", positive=True)
@@ -95,9 +96,9 @@ def test_zoo_networks_by_enumeration(family, w):
     """Every pair of the brute force, each slope evaluated node by node."""
     arch = zoo.call(f"{family}:residual_weight={w}")
     mu = maximal_slope(arch)
-    sources = {u for u, v in oracles.subnetworks(arch)}
+    sources = {u for u, v in graphs.subnetworks(arch)}
     for psi in (1.004, 1.7):
-        want = max(max(oracles.slopes_from(arch, u, psi).values()) for u in ("input", "stem.conv", "group2.block1.sum"))
+        want = max(max(graphs.slopes_from(arch, u, psi).values()) for u in ("input", "stem.conv", "group2.block1.sum"))
         assert close(mu(psi), want)
     assert "input" in sources
 
@@ -107,10 +108,10 @@ def test_zoo_networks_by_enumeration(family, w):
 
 @given(arch=architectures(max_nodes=9), psi=st.sampled_from(PSIS) | st.floats(1, 100))
 def test_every_subnetwork_by_its_paths(arch, psi):
-    for u, v in oracles.subnetworks(arch):
-        exact = oracles.slope_by_paths(arch, u, v)
+    for u, v in graphs.subnetworks(arch):
+        exact = graphs.slope_by_paths(arch, u, v)
         polynomial = slope_polynomial(arch, u, v)
-        assert close(polynomial(psi), oracles.evaluate(exact, psi))
+        assert close(polynomial(psi), graphs.evaluate(exact, psi))
         assert polynomial.degree == max(exact)
         assert close(polynomial(1.0), MP.one)
         assert sum(exact.values()) == 1
@@ -118,20 +119,20 @@ def test_every_subnetwork_by_its_paths(arch, psi):
 
 @given(arch=architectures(max_nodes=10, max_inputs=3, zero_weights=True), psi=st.floats(1, 50))
 def test_maximal_slope_is_the_maximum_of_all(arch, psi):
-    mu, want = maximal_slope(arch), oracles.maximal_slope(arch, psi)
+    mu, want = maximal_slope(arch), graphs.maximal_slope(arch, psi)
     assert close(mu(psi), want, 1e-12)
     assert close(max(float(c.polynomial(psi)) for c in mu.candidates), want, 1e-12)
     assert close(mu.expr.subs(PSI, sp.Float(psi, 20)).evalf(20), want, 1e-12)
     best = mu.argmax(psi)
-    assert (best.source, best.target) in oracles.subnetworks(arch)
-    assert close(oracles.evaluate(oracles.slope_by_paths(arch, best.source, best.target), psi), want, 1e-12)
+    assert (best.source, best.target) in graphs.subnetworks(arch)
+    assert close(graphs.evaluate(graphs.slope_by_paths(arch, best.source, best.target), psi), want, 1e-12)
 
 
 @given(arch=architectures(max_nodes=9), psi=st.floats(1, 20))
 def test_both_oracles_agree(arch, psi):
     for source in arch.index:
-        for target, value in oracles.slopes_from(arch, source, psi).items():
-            assert abs(oracles.evaluate(oracles.slope_by_paths(arch, source, target), psi) / value - 1) < 1e-25
+        for target, value in graphs.slopes_from(arch, source, psi).items():
+            assert abs(graphs.evaluate(graphs.slope_by_paths(arch, source, target), psi) / value - 1) < 1e-25
 
 
 @given(data=st.data())
@@ -141,7 +142,7 @@ def test_names_and_order_do_not_matter(data):
     a, b = maximal_slope(arch), maximal_slope(moved)
     assert {str(c.polynomial) for c in a.candidates} == {str(c.polynomial) for c in b.candidates}
     np.testing.assert_allclose(a(np.array(PSIS)), b(np.array(PSIS)), rtol=1e-14)
-    for u, v in oracles.subnetworks(arch):
+    for u, v in graphs.subnetworks(arch):
         assert str(slope_polynomial(arch, u, v)) == str(slope_polynomial(moved, names[u], names[v]))
 
 
@@ -149,8 +150,8 @@ def test_names_and_order_do_not_matter(data):
 def test_slope_of_a_composition_is_the_product(arch, psi):
     whole = slope_polynomial(arch)
     (output,) = arch.outputs
-    for v in (v for u, v in oracles.subnetworks(arch) if u == arch.inputs[0]):
-        if (v, output) in oracles.subnetworks(arch):
+    for v in (v for u, v in graphs.subnetworks(arch) if u == arch.inputs[0]):
+        if (v, output) in graphs.subnetworks(arch):
             first, second = slope_polynomial(arch, target=v), slope_polynomial(arch, v)
             assert first * second == whole or close(float(first(psi)) * float(second(psi)), MP.mpf(float(whole(psi))))
 
@@ -171,8 +172,8 @@ def test_inverse(arch, zeta):
     mu = maximal_slope(arch)
     psi = mu.inverse(zeta)
     assert psi > 1
-    assert abs(oracles.maximal_slope(arch, psi) / zeta - 1) < 2e-14 * max(1, mu.candidates[0].polynomial.degree)
-    exact = MP.findroot(lambda x: oracles.maximal_slope(arch, x) - MP.mpf(zeta), (psi * (1 - 1e-9), psi * (1 + 1e-9)),
+    assert abs(graphs.maximal_slope(arch, psi) / zeta - 1) < 2e-14 * max(1, mu.candidates[0].polynomial.degree)
+    exact = MP.findroot(lambda x: graphs.maximal_slope(arch, x) - MP.mpf(zeta), (psi * (1 - 1e-9), psi * (1 + 1e-9)),
                         solver="anderson", tol=1e-40, verify=False)  # fmt: skip
     assert abs(psi - exact) <= 1e-15 * exact * max(1, math.log(zeta) / 5)
 
@@ -478,14 +479,14 @@ def every_op(draw, *, max_nodes=10, max_inputs=3, activations=("tanh", "relu"), 
 
 def every_slope(arch):
     """The distinct slope polynomials of all subnetworks, by enumeration."""
-    found = {tuple(sorted(oracles.slope_by_paths(arch, u, v).items())) for u, v in oracles.subnetworks(arch)}
+    found = {tuple(sorted(graphs.slope_by_paths(arch, u, v).items())) for u, v in graphs.subnetworks(arch)}
     return [dict(items) for items in found]
 
 
 @given(arch=every_op(), psi=st.sampled_from(PSIS) | st.floats(1, 100))
 def test_every_op_by_enumeration(arch, psi):
     mu, slopes = maximal_slope(arch), every_slope(arch)
-    values = [oracles.evaluate(slope, psi) for slope in slopes]
+    values = [graphs.evaluate(slope, psi) for slope in slopes]
     want = max(values)
     assert close(mu(psi), want, 1e-12)
     assert close(mu([psi, 1.0])[0], want, 1e-12)
@@ -493,7 +494,7 @@ def test_every_op_by_enumeration(arch, psi):
     assert close(mu.log(math.log(psi)) + 1, MP.log(want) + 1, 1e-13)
     # At a crossing the derivative is that of one of those that are largest.
     rates = [
-        oracles.evaluate({d - 1: c * d for d, c in slope.items() if d}, psi)
+        graphs.evaluate({d - 1: c * d for d, c in slope.items() if d}, psi)
         for slope, value in zip(slopes, values, strict=True)
         if value > want * (1 - MP.mpf("1e-12"))
     ]
@@ -516,7 +517,7 @@ def test_vectorised_calls_are_scalar_calls(arch, psi):
 @given(arch=every_op(max_nodes=8), s=st.sampled_from([1e-12, 1e-6, 5.0, 8.99, 9.01, 700.0, 1e4]))
 def test_logarithms_do_not_overflow(arch, s):
     """log mu(exp s) to 1e-14, relatively: also where it is tiny, and far above the largest float."""
-    want = max(MP.log(oracles.evaluate(slope, MP.exp(MP.mpf(s)))) for slope in every_slope(arch))
+    want = max(MP.log(graphs.evaluate(slope, MP.exp(MP.mpf(s)))) for slope in every_slope(arch))
     mu = maximal_slope(arch)
     for got in (mu.log(s), mu.log([s, 2 * s])[0]):
         assert abs(MP.mpf(float(got)) - want) <= 1e-14 * want
@@ -530,7 +531,7 @@ def test_inverse_of_every_op(arch, zeta):
     low, high = MP.zero, MP.log(MP.mpf(zeta))
     for _ in range(110):
         middle = (low + high) / 2
-        above = max(oracles.evaluate(slope, MP.exp(middle)) for slope in slopes) >= MP.mpf(zeta)
+        above = max(graphs.evaluate(slope, MP.exp(middle)) for slope in slopes) >= MP.mpf(zeta)
         low, high = (low, middle) if above else (middle, high)
     assert abs(psi - MP.exp(high)) <= 2.3e-16 * MP.exp(high) * (2 + 3 * high)
     several = mu.inverse(np.array([[zeta, 1.5], [2.0, 1e9]]))
@@ -551,7 +552,7 @@ def test_inverse_of_arrays_out_of_range(zeta):
 def test_relabelling_gives_the_same_candidates(data):
     arch = data.draw(every_op())
     moved, names = data.draw(relabelled(arch))
-    for u, v in oracles.subnetworks(arch):
+    for u, v in graphs.subnetworks(arch):
         a, b = slope_polynomial(arch, u, v), slope_polynomial(moved, names[u], names[v])
         assert a == b
         assert (hash(a), a.digest, str(a), a.degree) == (hash(b), b.digest, str(b), b.degree)

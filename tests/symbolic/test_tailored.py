@@ -14,7 +14,7 @@ import qcmap as qc
 from qcmap.architecture import Builder, Concat, Input, Nonlinear, Sum, zoo
 from qcmap.errors import ArchitectureError, ArgumentError, NumericalError, QCMapError
 from qcmap.symbolic import curvature, maximal_c0, maximal_curvature, slope_polynomial
-from tests import oracles
+from tests import graphs
 from tests.symbolic.test_slopes import every_op, residual
 
 C = sp.Symbol("c")
@@ -25,13 +25,13 @@ PSI = sp.Symbol("psi", positive=True)
 
 def composed(arch, source, start, local, number=sp.Rational):
     """The c values at all nodes that ``source`` dominates, from ``start`` at it."""
-    inside = {v for u, v in oracles.subnetworks(arch) if u == source}
+    inside = {v for u, v in graphs.subnetworks(arch) if u == source}
     values = {source: start}
     for node in arch.nodes:
         if node.id not in inside or node.id == source:
             continue
         if isinstance(node.op, (Sum, Concat)):
-            shares = [number(share) for share in oracles._shares(arch, node)]
+            shares = [number(share) for share in graphs._shares(arch, node)]
             values[node.id] = reduce(add, (s * values[u] for s, u in zip(shares, node.inputs, strict=True) if s != 0))
         else:
             value = values[node.inputs[0]]
@@ -55,8 +55,8 @@ def leaky(alpha):
 
 @given(arch=every_op(max_nodes=9))
 def test_curvature_is_the_derivative_of_the_slope_polynomial(arch):
-    for u, v in oracles.subnetworks(arch):
-        want = sum(degree * c for degree, c in oracles.slope_by_paths(arch, u, v).items())
+    for u, v in graphs.subnetworks(arch):
+        want = sum(degree * c for degree, c in graphs.slope_by_paths(arch, u, v).items())
         found = curvature(arch, u, v)
         assert found == sp.Rational(want)
         assert sp.diff(slope_polynomial(arch, u, v).expand(), PSI).subs(PSI, 1) == found
@@ -80,9 +80,9 @@ def test_curvature_is_the_second_derivative_of_the_c_map(arch):
 
 @given(arch=every_op(), kappa=st.floats(0, 10), tau=st.floats(0.01, 100))
 def test_maximal_curvature_by_enumeration(arch, kappa, tau):
-    pairs = oracles.subnetworks(arch)
+    pairs = graphs.subnetworks(arch)
     values = {
-        pair: sum(degree * c for degree, c in oracles.slope_by_paths(arch, *pair).items()) for pair in pairs
+        pair: sum(degree * c for degree, c in graphs.slope_by_paths(arch, *pair).items()) for pair in pairs
     }  # fmt: skip
     found = maximal_curvature(arch)
     assert found.coefficient == sp.Rational(max(values.values()))

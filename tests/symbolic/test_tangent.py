@@ -12,7 +12,7 @@ from qcmap.activations import Activation
 from qcmap.architecture import Affine, Builder, Concat, Gate, Input, LayerNorm, Nonlinear, Scale, Sum
 from qcmap.errors import ArchitectureError, QCMapError
 from qcmap.symbolic import SymbolicMaps, c_derivative, c_map, q_map, tangent_kernel
-from tests.oracles import _channels
+from tests.graphs import _channels
 from tests.symbolic.test_maps import NAMED, C, chain, in_numbers, local, mapped, residual, same
 
 Q, Q1, Q2, W = sp.symbols("q q1 q2 w", positive=True)
