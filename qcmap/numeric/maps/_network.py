@@ -15,9 +15,10 @@ from qcmap.errors import ArchitectureError, ArgumentError, QCMapError
 from qcmap.numeric.maps._arguments import correlation, positive, together
 from qcmap.numeric.maps._geometry import CMap, derivative_order
 from qcmap.numeric.maps._local import LocalMaps, local_maps
+from qcmap.numeric.maps._runs import equal_layers
 from qcmap.numeric.maps._shaping import Shaping
 from qcmap.numeric.maps._transform import Transform
-from qcmap.numeric.maps._walk import Kept, State, Walk, equal_layers
+from qcmap.numeric.maps._walk import Kept, State, Walk
 from qcmap.symbolic import resolved
 
 Array = NDArray[np.float64]

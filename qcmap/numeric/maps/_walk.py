@@ -31,14 +31,13 @@ from qcmap.architecture import (
 from qcmap.errors import ArchitectureError, NumericalError
 from qcmap.numeric.maps._arguments import correlation, positive
 from qcmap.numeric.maps._local import LocalMaps
+from qcmap.numeric.maps._runs import Runs
 from qcmap.symbolic import mean_weights
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
 Kept = Mapping[str, tuple[Indices, ...]]
 """For nodes that have other locations than what they read: for each input, the entries of its last axis to take."""
-Runs = Mapping[str, int]
-"""For nodes of a run of equal layers: how often to apply the layer here; 0 for all but the last."""
 
 _FIXED, _ALIKE = 2.0**-46, 1e-4
 
@@ -287,27 +286,3 @@ def _number(node: str, weight: object) -> float:
             "give its symbols numbers with arch.substitute(...)",
         )  # fmt: skip
     return float(weight)  # pyright: ignore[reportArgumentType]
-
-
-def equal_layers(arch: Architecture, maps: Mapping[str, LocalMaps], target: str) -> dict[str, int]:
-    """Runs of equal nonlinear layers that nothing else reads, up to ``target``; see `Runs`."""
-    readers: dict[str, int] = dict.fromkeys((node.id for node in arch.nodes), 0)
-    for node in arch.nodes:
-        for name in node.inputs:
-            readers[name] += 1
-    readers[target] += 1
-    behind: dict[str, str] = {}
-    """For a node, the nonlinear node that it passes on unchanged and alone."""
-    runs: dict[str, int] = {}
-    for node in arch.nodes:
-        op = node.op
-        last = behind.get(node.inputs[0]) if len(node.inputs) == 1 and readers[node.inputs[0]] == 1 else None
-        if isinstance(op, Nonlinear):
-            if last is not None and maps[last] is maps[node.id]:
-                runs[node.id], runs[last] = runs.get(last, 1) + 1, 0
-            behind[node.id] = node.id
-        elif last is not None and (
-            op.transparent or (isinstance(op, Affine) and (op.weight_variance, op.bias_variance) == (1, 0))
-        ):
-            behind[node.id] = last
-    return runs
