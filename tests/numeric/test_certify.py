@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 import qcmap as qc
 from qcmap.activations import CATALOGUE, Activation, activation
+from qcmap.activations._ball_formula import ball_pieces
 from qcmap.errors import ActivationError, ArgumentError, NumericalError
 from qcmap.numeric import Transform, certified_inverse, certify, certify_shaping, solve, tat
 from qcmap.numeric.proofs._ball_integrals import moments, pieces_in, tail, window
 from qcmap.numeric.proofs._ball_series import smooth_activation
-from qcmap.numeric.proofs._balls import ball_activation
+from qcmap.numeric.proofs._balls import _BY_HAND, ball_activation
 from qcmap.numeric.proofs._decimals import decimal, fraction, proved_digits
 from qcmap.numeric.proofs._shaping_system import NAMES, System, krawczyk
 from tests import oracles
@@ -157,6 +158,23 @@ def test_a_kink_at_the_end_of_the_window():
         mean = moments(act, a, b, [(1, 0, 0, 0)])[1, 0, 0, 0]
         t = MP.mpf(float(window(60)))
         assert mean.contains(arb(MP.nstr(MP.npdf(t) - t * MP.erfc(t / MP.sqrt(2)) / 2, 30)))
+
+
+@given(st.sampled_from(sorted(_BY_HAND)), st.floats(-6, 6), st.floats(-0.4, 0.4), st.floats(0, 0.05))
+def test_balls_written_by_hand_meet_those_of_the_formula(name, u, height, radius):
+    """phi, phi' and phi'' at complex balls, by hand and from sympy's derivatives of the row's formula."""
+    pieces = ball_pieces(activation(name).expression)
+    with ctx.workprec(80):
+        at = acb(arb(u, radius), arb(height, radius))
+        for order, by_hand in enumerate(_BY_HAND[name](at)):
+            assert by_hand.overlaps(pieces.derivative(0, order)(at))
+            assert radius > 1e-3 or by_hand.rad() < max(1e-15, 100 * radius)
+
+
+def test_balls_are_not_finite_where_the_formula_is_not_analytic():
+    for name, at in (("atan", acb(0, arb(1.2, 0.3))), ("asinh", acb(arb(0, 0.1), 2)), ("softsign", acb(-1))):
+        for jet in ball_activation(activation(name)).pieces[-1:]:
+            assert not any(value.is_finite() for value in jet(at))
 
 
 def test_wrong_constants_are_refused():
