@@ -57,8 +57,8 @@ def _analytic_breaks(act: Activation, reach: float) -> Array:
 
 def u_breaks(act: Activation, scale: Array, shift: Array, reach: float = RANGE) -> Array:
     """The breaks in u that matter for arguments ``scale * x + shift`` with abs(x) <= ``reach``."""
-    farthest = float(np.max(np.abs(scale) * reach + np.abs(shift), initial=1.0))
-    return _analytic_breaks(act, 2.0 ** math.ceil(math.log2(max(farthest, 1.0))))
+    farthest = (np.abs(scale) * reach + np.abs(shift)).max() if scale.size else 1.0
+    return _analytic_breaks(act, 2.0 ** math.ceil(math.log2(max(float(farthest), 1.0))))
 
 
 def panel_rule(breaks: Array, order: int, reach: float = RANGE, density: float = 1.0) -> tuple[Array, Array]:

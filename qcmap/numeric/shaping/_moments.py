@@ -54,7 +54,7 @@ def slopes(act: Activation, scale: Array, shift: Array, *, order: int = ORDER) -
     """Values and Jacobian at the points (scale[i], shift[i]); both of shape (m,), scale positive."""
     reach, lost = _reach(act, scale, shift, (act.first,))
     x, w = _rule(act, scale, shift, reach, order)
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         f, g = act.jet(_arguments(act, scale, shift, x), 1)
         return _slopes(scale, x, w, f, g, lost)
 
@@ -175,29 +175,29 @@ def bends(act: Activation, scale: Array, shift: Array) -> tuple[Slopes, SlopeJac
 def _slopes(
     scale: Array, x: Array, w: Array, f: Array, g: Array, lost: NDArray[np.bool_] | None
 ) -> tuple[Slopes, SlopeJacobian]:
+    # The callers ignore warnings of floats.
     mean = _dot(w, f)
     f = f - mean[:, None]
     wf, wg, xx = w * f, w * g, x * x
     variance = _dot(wf, f)
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        degenerate = ~(variance > 1e-18 * mean**2)
-        if lost is not None:
-            degenerate |= lost
-        v = np.where(degenerate, np.nan, variance)
-        fg, fgx = wf * g, wf * g * x
-        gx, gg = _dot(wg, x), _dot(wg, g)
-        q_slope, c_slope = scale * fgx.sum(axis=1) / v, scale**2 * gg / v
-        # d v / d b = 2 E[f g]; d v / d log a = 2 a E[f g x] = 2 v Q'(1).
-        v_shift = 2 * fg.sum(axis=1) / v
-        centred = wg * g - gg[:, None] * w
-        fg_shift = _dot(fg, xx - 1) - scale * wg.sum(axis=1) * gx
-        fg_scale = _dot(fgx, xx - 2) - scale * gx * gx
-        jacobian = SlopeJacobian(
-            q_scale=q_slope + scale * fg_scale / v - 2 * q_slope**2,
-            q_shift=fg_shift / v - q_slope * v_shift,
-            c_scale=2 * c_slope + scale**2 * _dot(centred, xx - 1) / v - 2 * c_slope * q_slope,
-            c_shift=scale * _dot(centred, x) / v - c_slope * v_shift,
-        )
+    degenerate = ~(variance > 1e-18 * mean**2)
+    if lost is not None:
+        degenerate |= lost
+    v = np.where(degenerate, np.nan, variance)
+    fg, fgx = wf * g, wf * g * x
+    gx, gg = _dot(wg, x), _dot(wg, g)
+    q_slope, c_slope = scale * fgx.sum(axis=1) / v, scale**2 * gg / v
+    # d v / d b = 2 E[f g]; d v / d log a = 2 a E[f g x] = 2 v Q'(1).
+    v_shift = 2 * fg.sum(axis=1) / v
+    centred = wg * g - gg[:, None] * w
+    fg_shift = _dot(fg, xx - 1) - scale * wg.sum(axis=1) * gx
+    fg_scale = _dot(fgx, xx - 2) - scale * gx * gx
+    jacobian = SlopeJacobian(
+        q_scale=q_slope + scale * fg_scale / v - 2 * q_slope**2,
+        q_shift=fg_shift / v - q_slope * v_shift,
+        c_scale=2 * c_slope + scale**2 * _dot(centred, xx - 1) / v - 2 * c_slope * q_slope,
+        c_shift=scale * _dot(centred, x) / v - c_slope * v_shift,
+    )
     return Slopes(q_slope - 1, c_slope - 1, mean, variance), jacobian
 
 

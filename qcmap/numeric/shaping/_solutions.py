@@ -116,7 +116,7 @@ def _starts(patch: Patch, ratio: float, target: float) -> tuple[Array, Array]:
     levels = corners[1]
     here = np.flatnonzero((levels.min(axis=0) <= target) & (levels.max(axis=0) >= target))
     rows, columns, corners = rows[here], columns[here], corners[:, :, here]
-    low, down, right, far = np.moveaxis(corners - np.array([0.0, target])[:, None, None], 1, 0)
+    low, down, right, far = (corners - np.array([0.0, target])[:, None, None]).transpose(1, 0, 2)
     row_slope, column_slope = (down - low + far - right) / 2, (right - low + far - down) / 2
     middle = (low + down + right + far) / 4
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -142,7 +142,8 @@ class Problem:
 
     def at(self, scale: Array, shift: Array, sign: float | Array = 1.0) -> Equations:
         """The equations at m points, each of the variant with its sign."""
-        return self.system.evaluate(self.act, scale, shift, np.broadcast_to(sign, scale.shape))
+        signs = sign if isinstance(sign, np.ndarray) else np.full(scale.shape, sign)
+        return self.system.evaluate(self.act, scale, shift, signs)
 
 
 def newton(
