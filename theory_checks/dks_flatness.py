@@ -157,9 +157,9 @@ def flat_slope(subject: Mapping[str, Bound], effort: int) -> Outcome:
     broken=printed_slope,
 )
 def equality(subject: Callable[[Array], Array], effort: int) -> Outcome:
-    """For j up to 12: slope j t^(j-1), F = t^(j-1)."""
+    """For j up to 12: slope j t^(j-1), F = t^(j-1); for more effort up to 69, beyond which 1e-4^(j-1) underflows."""
     tally = Tally()
-    for j in range(1, 12 + effort):
+    for j in range(1, min(12 + effort, 70)):
         b = np.eye(j + 1)[[j]]
         gaps = (subject(b) - _slope_size(b))[0] / _slope_size(b)[0]
         for c, gap in zip(GRID, gaps, strict=True):
