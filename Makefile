@@ -14,7 +14,7 @@ demo: $(VENV)/.demo
 	$(BIN)/qcmap demo --output demo-output
 
 test: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -p no:benchmark
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -p no:benchmark
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
