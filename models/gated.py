@@ -22,6 +22,7 @@ from qcmap.nn._initialize import Weights
 from qcmap.nn._random import generator_from
 from qcmap.nn.gates import HARD, GateFunction
 from qcmap.nn.gates._checks import has_values
+from qcmap.nn.gates._function import on_tensors
 
 SOFT = GateFunction(beta=4.0)
 """The soft gate of both papers' experiments."""
@@ -110,8 +111,8 @@ class DeepGatedNetwork(nn.Module):
     Raises
     ------
     ArgumentError
-        For an unknown regime, trained features behind hard gates, a trained network that is missing or of another
-        layout, or repeats that do not fit.
+        For an unknown regime or word in ``forwards``, a gate that is no gate function, trained features behind hard
+        gates, a trained network that is missing or of another layout, or repeats that do not fit.
     """
 
     def __init__(
@@ -132,8 +133,10 @@ class DeepGatedNetwork(nn.Module):
         super().__init__()
         row = _named(regime)
         self.regime = row
-        self.gate = row.gate if gate is None else gate
+        self.gate = row.gate if gate is None else on_tensors(gate)
         self.forwards: Literal["relu", "gate"] = row.forwards if forwards is None else forwards
+        if self.forwards not in ("relu", "gate"):
+            raise ArgumentError("forwards", f"it is 'relu' or 'gate', not {forwards!r}", "choose one")
         check_sizes({"repeats": repeats})
         self.repeats = repeats
         if repeats > 1 and row.features in (None, "same"):
@@ -209,7 +212,7 @@ class MemorisationNetwork(nn.Module):
     def __init__(self, count: int, width: int, depth: int, *, mu: float = 0.5, seed: int = 0) -> None:
         super().__init__()
         check_sizes({"count": count, "width": width, "depth": depth})
-        if not 0 < mu <= 1:
+        if not (isinstance(mu, (int, float)) and 0 < mu <= 1):
             raise ArgumentError("mu", f"a gate is open with a chance in (0, 1], not {mu!r}", "give e.g. 0.5")
         source = generator_from(seed)
         self.values = GatedLayers(fully_connected([width] * (depth - 1), 1), (1,))
@@ -233,7 +236,9 @@ class MemorisationNetwork(nn.Module):
 
     def forward(self, index: Tensor) -> Tensor:
         """The numbers [batch, 1] at whole numbers [batch] or [batch, 1]."""
-        if index.numel() != len(index):
+        if not isinstance(index, Tensor):
+            raise DataError("index", f"it is a tensor, not {type(index).__name__}", "give a tensor [batch]")
+        if index.ndim < 1 or index.numel() != len(index):
             raise DataError("index", f"it has the shape {list(index.shape)}", "give [batch] or [batch, 1]")
         gates = self.gates(index)
         one = self.get_buffer("open").new_ones(len(index), 1)
@@ -255,7 +260,7 @@ def _gating(network: DeepGatedNetwork) -> GatedLayers:
 
 def _copy(given: GatedLayers | None, layers: GatedLayers) -> None:
     """Give layers the weights of others of the same layout."""
-    if given is None:
+    if not isinstance(given, GatedLayers):
         raise ArgumentError("learnt", "this regime needs the network whose gates it takes", "train one in regime relu")
     shapes, wanted = ({k: t.shape for k, t in part.state_dict().items()} for part in (given, layers))
     if shapes != wanted:

@@ -77,6 +77,8 @@ BAD = {
     "no inputs": (("model.pt", "y.npz"), "no finite inputs x"),
     "labels": (("model.pt", "labels.npz"), "do not go with 12 inputs"),
     "another width": (("model.pt", "wide.npy"), "0: its forward does not run on tensors without data"),
+    "labels that are none": (("model.pt", "none.npz"), "its labels y are not all finite"),
+    "empty": (("model.pt", "empty.npz"), "no file of arrays"),
     "large": (("model.pt", "large.npy"), "beyond the range of floats; divide the inputs by a constant"),
     "no arrays": (("model.pt", "damaged.pt"), "no file of arrays"),
 }
@@ -90,6 +92,8 @@ def test_bad_calls_say_what_to_do(case, files, caplog):
     (folder / "damaged.pt").write_bytes(b"nothing")
     np.savez(folder / "y.npz", y=np.ones(3))
     np.savez(folder / "labels.npz", x=x, y=np.ones(3))
+    np.savez(folder / "none.npz", x=x, y=np.full(12, np.nan))
+    (folder / "empty.npz").write_bytes(b"")
     np.save(folder / "wide.npy", np.ones((12, 4)))
     np.save(folder / "large.npy", 1e200 * x)
     (model, data), message = BAD[case]

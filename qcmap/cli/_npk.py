@@ -149,7 +149,7 @@ def read_examples(specification: str, limit: int) -> tuple[Array, NDArray[Any] |
         else:
             with loaded:
                 arrays = dict(loaded)
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(specification, f"it is no file of arrays ({error})", "write it with numpy.savez") from error
     x, y = arrays.get("x"), arrays.get("y")
     if x is None or x.ndim < 2 or x.dtype.kind not in "biuf" or not np.isfinite(x).all():
@@ -158,6 +158,8 @@ def read_examples(specification: str, limit: int) -> tuple[Array, NDArray[Any] |
         )
     if y is not None and (y.ndim != 1 or len(y) != len(x) or y.dtype.kind not in "biuf"):
         raise DataError(specification, f"labels of shape {y.shape} do not go with {len(x)} inputs", "give y [n]")
+    if y is not None and not np.isfinite(y).all():
+        raise DataError(specification, "its labels y are not all finite", "give each input a label")
     return x[:limit].astype(np.float64), None if y is None else y[:limit]
 
 

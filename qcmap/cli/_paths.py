@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,9 +48,11 @@ def paths(architecture: str, first: int, gates: Path | None, as_json: bool) -> N
         key = "overlap" if heading == "Lambda" else "log_overlap"
         rows[key] = [[entry if entry > -math.inf else None for entry in row] for row in overlap.tolist()]
     if as_json:
-        print_json(rows)
+        with _all_digits():
+            print_json(rows)
         return
-    click.echo(f"{units.architecture.name}: {count} paths{'' if count < 10**6 else f', about {_rounded(count)}'}")
+    with _all_digits():
+        click.echo(f"{units.architecture.name}: {count} paths{'' if count < 10**6 else f', about {_rounded(count)}'}")
     click.echo("\n".join([*(f"  {text}" for text in shown), *(["  ..."] if 0 < len(shown) < count else [])]))
     if overlap is not None:
         click.echo(heading)
@@ -76,6 +81,17 @@ def _text(path: tuple[Unit, ...]) -> str:
     return " -> ".join(steps if len(steps) <= 12 else [*steps[:6], f"({len(steps) - 11} more)", *steps[-5:]])
 
 
+@contextmanager
+def _all_digits() -> Iterator[None]:
+    """Python prints integers of at most 4,300 digits, unless told otherwise."""
+    most = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(0)
+    try:
+        yield
+    finally:
+        sys.set_int_max_str_digits(most)
+
+
 def _rounded(count: int) -> str:
     return f"{Decimal(count):.3g}"
 
@@ -86,7 +102,10 @@ def _read(path: Path) -> dict[str, Any]:
     import numpy as np
 
     try:
-        with np.load(path) as file:
-            return dict(file)
-    except (ValueError, OSError, zipfile.BadZipFile, AttributeError) as error:
+        loaded = np.load(path)
+        if isinstance(loaded, np.ndarray):
+            raise ValueError("it is one array")
+        with loaded:
+            return dict(loaded)
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
         raise DataError(str(path), "it is no .npz file of arrays", "write it with numpy.savez") from error

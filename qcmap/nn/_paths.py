@@ -11,6 +11,7 @@ from torch import Tensor
 
 from qcmap.architecture import Architecture, Units
 from qcmap.errors import ArgumentError, NumericalError
+from qcmap.numeric.paths._checks import shown
 from qcmap.numeric.paths._gates import Gates, gates_of, inputs_of
 from qcmap.numeric.paths._kernel import (
     ONES,
@@ -60,7 +61,7 @@ def path_kernel(
     """
     given = gates_of(arch, _arrays(gates))
     blocks = path_kernel_blocks(given.units, given, x, device=device, dtype=dtype)
-    return _whole(blocks, torch.empty(given.count, given.count, dtype=dtype, device=device_named(device)))
+    return _whole(blocks, _empty(given.count, device, dtype))
 
 
 def path_kernel_blocks(
@@ -108,8 +109,7 @@ def overlap(
     given = gates_of(arch, _arrays(gates))
     blocks = blocks_of(given, None, given, None, _number(device, dtype), squared, _side(given.units))
     finite = _finite(blocks, OVERLAP, f"it is beyond the range of {dtype}", ONES)
-    matrix = torch.empty(given.count, given.count, dtype=dtype, device=device_named(device))
-    return _whole(finite, matrix) / input_units(given.units)
+    return _whole(finite, _empty(given.count, device, dtype)) / input_units(given.units)
 
 
 def active_paths(
@@ -134,7 +134,7 @@ def active_paths(
     count = count_paths(given.units)
     if count > 2**53:
         raise NumericalError(
-            "active_paths", f"{given.units.architecture.name} has {count} paths, and floats count to 2^53",
+            "active_paths", f"{given.units.architecture.name} has {shown(count)} paths, and floats count to 2^53",
             "use qcmap.paths.active_paths for integers, or log_path_kernel of inputs 1 for logarithms",
         )  # fmt: skip
     number = _number(device, torch.float64)
@@ -187,6 +187,11 @@ def _given(arch: Architecture | Units, gates: Gates | Mapping[str, Any], x: Any)
     return given, inputs_of(given.units, _arrays(x) if isinstance(x, Mapping) else _array(x), given.count)
 
 
+def _empty(count: int, device: torch.device | str | None, dtype: torch.dtype) -> Tensor:
+    _number(device, dtype)  # refuses what is none
+    return torch.empty(count, count, dtype=dtype, device=device_named(device))
+
+
 def _number(device: torch.device | str | None, dtype: torch.dtype) -> Callable[[Any], Tensor]:
     if dtype not in (torch.float64, torch.float32):
         raise ArgumentError("dtype", f"kernels are float64 or float32, not {dtype}", "choose one")
@@ -226,7 +231,10 @@ def times_power_of_two(a: Tensor, power: Tensor) -> Tensor:
 
 
 def _array(value: Any) -> Any:
-    return value.detach().cpu().numpy() if isinstance(value, Tensor) else value
+    if not isinstance(value, Tensor):
+        return value
+    found = value.detach().cpu()
+    return (found.float() if found.dtype == torch.bfloat16 else found).numpy()
 
 
 def _arrays(values: Gates | Mapping[str, Any]) -> Any:

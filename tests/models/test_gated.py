@@ -194,6 +194,9 @@ BAD = {
     "map without join": (lambda: DeepGatedNetwork(FC, (2, 5, 5)), "kernel of 0 axes for a map of 2"),
     "channels": (lambda: DeepGatedNetwork((Layer(0), Layer(3)), (4,)), "channels of layer1"),
     "seed": (lambda: network("relu", seed=-1), "seed"),
+    "forwards": (lambda: network("dlnpf", forwards="q"), "it is 'relu' or 'gate', not 'q'"),
+    "gate": (lambda: network("dlnpf", gate="soft"), "a GateFunction, not str"),
+    "learnt that is none": (lambda: DeepGatedNetwork(FC, (4,), "flnpf", learnt="relu"), "needs the network"),
 }  # fmt: skip
 
 

@@ -41,6 +41,16 @@ def test_refusals(tmp_path):
     assert result.exit_code == 1
     assert "it is no .npz file of arrays; write it with numpy.savez" in result.output
     assert "give channels to every layer" in run("mlp:depth=2").output
+    np.save(tmp_path / "one.npy", np.ones((2, 3)))
+    (tmp_path / "empty.npz").write_bytes(b"")
+    for name in ("one.npy", "empty.npz"):
+        assert "it is no .npz file of arrays" in run(TOY, "--gates", str(tmp_path / name)).output
+
+
+def test_counts_of_more_digits_than_python_prints_are_exact():
+    arch, digits = "mlp:depth=3000,width=100,in_channels=2,out_channels=1", "2" + 6000 * "0"
+    assert f": {digits} paths, about 2.00e+6000" in run(arch, "--first", "0").output
+    assert f'"paths": {digits},' in run(arch, "--first", "0", "--json").output
 
 
 def test_first_paths_are_all_of_them_if_there_are_few():

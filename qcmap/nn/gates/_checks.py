@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from qcmap.errors import DataError
+from qcmap.nn._modes import device_of
 
 if TYPE_CHECKING:
     from qcmap.nn.gates._pools import Windows
@@ -52,6 +53,15 @@ def check_ranges(gates: Mapping[str, Tensor], ranges: Mapping[str, Range]) -> No
         if not bool(inside.all()):
             worst = gate[~inside].flatten()[0].item()
             raise DataError(name, f"a gate lies in [{low:g}, {high:g}], but one is {worst:g}", "clip the gates")
+
+
+def on_device(inputs: tuple[Any, ...], module: nn.Module) -> tuple[Tensor, ...]:
+    """The inputs where a module is; raises `DataError` unless they are finite tensors with examples."""
+    if not inputs or not all(isinstance(x, Tensor) and x.ndim and len(x) for x in inputs):
+        raise DataError("inputs", "there are no examples, or they are no tensors", "give tensors [n, ...]")
+    if not all(bool(torch.isfinite(x).all()) for x in inputs):
+        raise DataError("inputs", "inputs are finite numbers", "take out what is not")
+    return tuple(x.to(device_of(module)) for x in inputs)
 
 
 def check_choices(choices: Mapping[str, Tensor], windows: Mapping[str, Windows]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from qcmap.errors import ArgumentError
 from qcmap.numeric.paths import _gate_function
 
 
@@ -25,6 +26,14 @@ class GateFunction(_gate_function.GateFunction):
             return torch.zeros_like(q)
         s = torch.sigmoid(self.beta * q)
         return self.ceiling * self.beta * s * (1 - s)
+
+
+def on_tensors(gate: object) -> GateFunction:
+    """The gate function on tensors, if it is one on arrays; raises `ArgumentError` for anything else."""
+    if not isinstance(gate, _gate_function.GateFunction):
+        rule = f"it is a GateFunction, not {type(gate).__name__}"
+        raise ArgumentError("gate", rule, "give GateFunction(beta=4)")
+    return gate if isinstance(gate, GateFunction) else GateFunction(gate.beta, gate.epsilon)
 
 
 HARD = GateFunction()

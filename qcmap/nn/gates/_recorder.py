@@ -14,6 +14,7 @@ from qcmap.errors import ArgumentError, DataError, NumericalError
 from qcmap.nn.gates._function import HARD, GateFunction
 from qcmap.nn.gates._split import SplitModel, split_gates
 from qcmap.nn.gates._subnetworks import Subnetworks, check_thresholds, subnetworks
+from qcmap.numeric.paths._checks import real_array
 from qcmap.numeric.paths._spectra import nu
 
 
@@ -71,7 +72,7 @@ class GateRecorder:
         self.thresholds = {"active_above": active_above, "sensitive_above": sensitive_above}
         check_thresholds(active_above, sensitive_above)
         self.x = x
-        self.labels = None if labels is None else np.asarray(labels, dtype=np.float64).reshape(-1)
+        self.labels = None if labels is None else real_array("labels", labels).astype(np.float64).reshape(-1)
         if self.labels is not None and (len(self.labels) != len(x) or not np.isfinite(self.labels).all()):
             raise DataError("labels", f"they are one finite number for each of {len(x)} inputs", "give [n]")
         self.last: Subnetworks | None = None

@@ -28,8 +28,8 @@ from qcmap.architecture import (
 )
 from qcmap.errors import ArchitectureError, ArgumentError, DataError
 from qcmap.nn._modes import device_of
-from qcmap.nn.gates._checks import Range, check_choices, check_ranges, check_shapes
-from qcmap.nn.gates._function import HARD, GateFunction
+from qcmap.nn.gates._checks import Range, check_choices, check_ranges, check_shapes, on_device
+from qcmap.nn.gates._function import HARD, GateFunction, on_tensors
 from qcmap.nn.gates._parts import added, preactivations, values
 from qcmap.nn.gates._path_kernel import gates_of, inputs_by_node, kernel_blocks, whole
 from qcmap.nn.gates._pools import Windows
@@ -74,11 +74,22 @@ class Gates(nn.Module):
         if len(inputs) != len(self.inputs):
             raise DataError("inputs", f"there are {len(inputs)}", f"give all of {', '.join(self.inputs)} and no others")
         for x, (name, shape) in zip(inputs, self.inputs.items(), strict=True):
+            if not isinstance(x, Tensor):
+                raise DataError(name, f"it is a tensor, not {type(x).__name__}", "give a tensor")
             if tuple(x.shape[1:]) != shape:
                 what = f"one example has the shape {list(x.shape[1:])}"
                 raise DataError(name, what, f"give [batch, {', '.join(map(str, shape))}]")
+        try:
+            read = self.preactivations(*inputs)
+        except RuntimeError as error:
+            given, own = inputs[0].dtype, next((p.dtype for p in self.parameters()), None)
+            if given == own:
+                raise
+            raise DataError(
+                next(iter(self.inputs)), f"it is {given}, for parameters of {own}", f"give tensors of {own}"
+            ) from error
         found: dict[str, Tensor] = {}
-        for name, q in self.preactivations(*inputs).items():
+        for name, q in read.items():
             if name not in self.slopes:
                 found[name] = q
                 continue
@@ -162,6 +173,8 @@ class SplitModel(nn.Module):
         DataError
             Naming the node: for gates that are missing, of another shape, or outside their range.
         """
+        if not inputs or not isinstance(gates, Mapping):
+            raise DataError("gates", f"they are a dictionary, not {type(gates).__name__}", "call at(gates, x)")
         self.values.check(gates, self.gates.ranges, len(inputs[0]))
         return self.values(*inputs, gates)
 
@@ -188,7 +201,7 @@ class SplitModel(nn.Module):
 
     def path_kernel_blocks(self, *inputs: Tensor, side: int | None = None) -> Iterator[KernelBlock]:
         """The blocks (rows, columns, values) of the path kernel on and above its diagonal; raises as `path_kernel`."""
-        inputs = tuple(x.to(device_of(self)) for x in inputs)
+        inputs = on_device(inputs, self)
         return kernel_blocks(self.path_gates(*inputs), inputs_by_node(self, inputs), device_of(self), side)
 
     @torch.no_grad()
@@ -200,6 +213,8 @@ class SplitModel(nn.Module):
         ArgumentError
             Naming what the model lacks, or has in another shape.
         """
+        if not isinstance(model, nn.Module):
+            raise ArgumentError("model", f"it is a torch module, not {type(model).__name__}", "give the trained model")
         state = model.state_dict(keep_vars=True)
         for part in (self.gates.preactivations, self.values.graph):
             for name, tensor in part.state_dict(keep_vars=True).items():
@@ -235,6 +250,8 @@ def split_gates(model: nn.Module, example_input: Any, *, gate: GateFunction = HA
 
     Raises
     ------
+    ArgumentError
+        For a model or a gate function that is none.
     TraceError
         For a model that cannot be traced.
     ArchitectureError
@@ -242,6 +259,9 @@ def split_gates(model: nn.Module, example_input: Any, *, gate: GateFunction = HA
         uses the statistics of the batch, a layer norm or a product; a max pooling whose maps are not [batch, channels,
         *locations] in some order; or a model without activations.
     """
+    gate = on_tensors(gate)
+    if not isinstance(model, nn.Module):
+        raise ArgumentError("model", f"it is a torch module, not {type(model).__name__}", "give e.g. nn.Sequential")
     for path, module in model.named_modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and (module.training or module.running_mean is None):
             raise ArchitectureError(

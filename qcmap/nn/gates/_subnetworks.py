@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch.func import functional_call, jacrev
 
 from qcmap._tables import Cells, Tabled
-from qcmap.errors import ArgumentError, DataError
-from qcmap.nn._modes import device_of, modes_restored
+from qcmap.errors import ArgumentError
+from qcmap.nn._modes import modes_restored
+from qcmap.nn.gates._checks import on_device
 
 Mask = NDArray[np.bool_]
 
@@ -111,12 +112,10 @@ def subnetworks(
     ArgumentError
         For thresholds that are negative or not finite.
     DataError
-        For no examples.
+        For no examples, or inputs that are no finite tensors.
     """
     check_thresholds(active_above, sensitive_above)
-    if not inputs or not all(len(x) for x in inputs):
-        raise DataError("inputs", "there are no examples", "give one or more")
-    inputs = tuple(x.to(device_of(gates)) for x in inputs)
+    inputs = on_device(inputs, gates)
     with modes_restored(gates):
         gates.eval()
         with torch.no_grad():

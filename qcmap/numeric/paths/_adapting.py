@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from qcmap.architecture import Architecture, Node, Nonlinear, Units
 from qcmap.errors import ArchitectureError, ArgumentError, DataError
+from qcmap.numeric.paths._checks import finite
 from qcmap.numeric.paths._gate_function import GateFunction
-from qcmap.numeric.paths._gates import Gates, Layered, inputs_of
+from qcmap.numeric.paths._gates import Gates, Layered, gates_of, inputs_of
 from qcmap.numeric.paths._network import GatedPass, run_gated, run_with
 from qcmap.numeric.paths._table import PathTable, flat_gates, path_table
 from qcmap.numeric.paths._tangent import weight_gradient
@@ -76,7 +77,7 @@ class GateNetwork:
     DataError
         For weights or inputs that do not fit, or an architecture with max pooling or gating variables.
     ArgumentError
-        For another word in ``forwards``.
+        For another word in ``forwards``, or a gate that is none.
     ArchitectureError
         As `Units.of`; naming an activation that is not ReLU, if ReLU is forwarded.
     """
@@ -90,7 +91,10 @@ class GateNetwork:
         forwards: Forwards = "relu",
     ) -> None:
         self.weights = weights_of(arch, weights)
-        self.units, self.gate = self.weights.units, gate
+        if not isinstance(gate, GateFunction):
+            raise ArgumentError("gate", f"it is a GateFunction, not {type(gate).__name__}", "give GateFunction(beta=4)")
+        self.units, self.gate = self.weights.units, GateFunction(gate.beta, gate.epsilon)  # on arrays, if of tensors
+        gate = self.gate
         if forwards not in ("relu", "gate"):
             raise ArgumentError("forwards", f"it is 'relu' or 'gate', not {forwards!r}", "choose one")
         for name in (*self.units.max_pools, *self.units.variables):
@@ -112,7 +116,9 @@ class GateNetwork:
             self.slopes[node.id] = gate(q) + q * gate.slope(q)
             return q * gate(q)
 
-        self.maps = run_with(self.weights, inputs, activate)
+        with np.errstate(over="ignore", invalid="ignore"):  # what leaves is checked
+            self.maps = run_with(self.weights, inputs, activate)
+        finite("features", "scale weights or inputs", *self.maps.values())
         self.before: Mapping[str, str] = {
             node.id: node.inputs[0] for node in self.units.architecture.nodes if isinstance(node.op, Nonlinear)
         }
@@ -179,14 +185,16 @@ def adapting_kernels(
     done = run_gated(features.units, value_weights, features.gates, x)
     count = features.gates.count
     values, gates, cross = (np.zeros((count, count)) for _ in range(3))
-    for deltas in done.sensitivities():
-        of_values = weight_gradient(done, deltas)
-        # The output's derivative in a gate is that in the gated unit times the pre-activation.
-        seeds = {name: deltas[name] * done.maps[features.before[name]] for name in features.units.activations}
-        of_gates = features.gradient(seeds)
-        values += of_values @ of_values.T
-        gates += of_gates @ of_gates.T
-        cross += of_values @ of_gates.T + of_gates @ of_values.T
+    with np.errstate(over="ignore", invalid="ignore"):  # what leaves is checked
+        for deltas in done.sensitivities():
+            of_values = weight_gradient(done, deltas)
+            # The output's derivative in a gate is that in the gated unit times the pre-activation.
+            seeds = {name: deltas[name] * done.maps[features.before[name]] for name in features.units.activations}
+            of_gates = features.gradient(seeds)
+            values += of_values @ of_values.T
+            gates += of_gates @ of_gates.T
+            cross += of_values @ of_gates.T + of_gates @ of_values.T
+    finite("adapting_kernels", "scale weights or inputs", values, gates, cross)
     return AdaptingKernels(values, gates, cross)
 
 
@@ -195,7 +203,7 @@ def activity_sensitivities(table: PathTable, features: GateNetwork) -> Array:
 
     Raises `DataError` if the table is of another architecture.
     """
-    flat, sensitivities = flat_gates(table.units, features.gates), features.sensitivities()
+    flat, sensitivities = flat_gates(table.units, gates_of(table.units, features.gates)), features.sensitivities()
     padded = np.concatenate([flat, np.ones((len(flat), 1))], axis=1)[:, table.gates]  # [n, P, most]
     total = np.zeros((table.count, *sensitivities.shape[1:]))
     for k, column in enumerate(table.gates.T):
@@ -216,6 +224,8 @@ def delta(arch: Architecture | Units, features: GateNetwork) -> Array:
     ------
     ArgumentError
         For too many paths, as `path_table`.
+    DataError
+        For features of another architecture.
     """
     table = path_table(arch)
     found = activity_sensitivities(table, features) * table.factor.astype(float)[:, None, None]

@@ -118,7 +118,7 @@ def _walked(gates: Gates, inputs: Layered, sigmas: dict[str, float], kind: Kind)
             weights = weights * float(op.factor)
         elif isinstance(op, Affine):
             state, kernel, rate = _entered(state, weights, kernel, rate)
-            variance = sigmas[units.layers[node.id]] ** 2
+            variance = np.float64(sigmas[units.layers[node.id]]) ** 2
             state = _through(state, variance, fourth)
             kernel, rate = variance * kernel, variance * rate + kernel
             weights = np.ones((gates.count, units.channels[node.id]))

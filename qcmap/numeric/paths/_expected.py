@@ -34,6 +34,7 @@ from qcmap.architecture import (
     Units,
 )
 from qcmap.errors import ArchitectureError
+from qcmap.numeric.paths._checks import finite
 from qcmap.numeric.paths._gates import Gates, Layered, gates_of, inputs_of
 from qcmap.numeric.paths._weights import scales_of
 
@@ -84,6 +85,8 @@ def expected_kernels(
         For a scale that is not positive.
     ArchitectureError
         For layers that share parameters, and as `Units.of`.
+    NumericalError
+        If floats do not hold the kernels.
     """
     given = gates_of(arch, gates)
     units = given.units
@@ -93,11 +96,13 @@ def expected_kernels(
     walk = _Pairs(given, inputs_of(units, x, given.count), scales_of(units, scale))
     count = given.count
     outputs, tangent = np.zeros((count, count)), np.zeros((count, count))
-    for name in units.architecture.outputs:
-        whole = (0, units.channels[name])
-        value, rate = walk.pair(name, whole, name, whole)
-        outputs += np.einsum("stcll->st", value)
-        tangent += np.einsum("stcll->st", rate)
+    with np.errstate(over="ignore", invalid="ignore"):  # what leaves is checked
+        for name in units.architecture.outputs:
+            whole = (0, units.channels[name])
+            value, rate = walk.pair(name, whole, name, whole)
+            outputs += np.einsum("stcll->st", value)
+            tangent += np.einsum("stcll->st", rate)
+    finite("expected_kernels", "scale the weights", outputs, tangent)
     return ExpectedKernels(outputs, tangent)
 
 
@@ -158,7 +163,7 @@ class _Pairs:
         assert isinstance(node.op, Affine)
         before = self.units.channels[node.inputs[0]] // node.op.groups
         own = self.units.channels[node.id] // node.op.groups
-        variance = self.scales[self.units.layers[node.id]] ** 2
+        variance = np.float64(self.scales[self.units.layers[node.id]]) ** 2
         values, rates = np.empty(shape), np.empty(shape)
         for group in range(node.op.groups):
             first, last = (np.clip(group * own - cu[0], 0, size), np.clip((group + 1) * own - cu[0], 0, size))

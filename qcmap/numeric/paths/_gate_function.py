@@ -54,6 +54,7 @@ class GateFunction:
 
     def __call__(self, q: Any) -> Any:
         """The gates of pre-activations, an array of any shape."""
+        q = np.asarray(q)
         return (q > 0).astype(np.float64) if self.hard else self.ceiling * expit(self.beta * q)
 
     def slope(self, q: Any) -> Any:
@@ -65,7 +66,14 @@ class GateFunction:
 
         With s = G / (1 + epsilon) the slope is (1 + epsilon) beta s (1 - s), which falls for s > 1/2 (DGN, 3.1); it is
         0 for a threshold that no gate exceeds.
+
+        Raises
+        ------
+        ArgumentError
+            For a threshold that is no number.
         """
+        if not _number(threshold) or math.isnan(threshold):
+            raise ArgumentError("threshold", f"it is a number, not {threshold!r}", "give e.g. 0.9")
         if self.hard:
             return 0.0
         s = min(max(threshold / self.ceiling, 0.5), 1.0)

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from qcmap.architecture import Architecture, Units
 from qcmap.errors import ArgumentError, DataError
+from qcmap.numeric.maps._arguments import integer
+from qcmap.numeric.paths._checks import mapping, real_array
 
 Layered = dict[str, NDArray[Any]]
 
@@ -67,7 +69,7 @@ class Gates:
         if len(set(wanted)) < len(wanted):
             twice = next(name for name in wanted if wanted.count(name) > 1)
             raise DataError(twice, "it names a node and a gating variable", "rename one of them")
-        for name in gates:
+        for name in mapping("gates", gates):
             if name not in wanted:
                 raise DataError(str(name), "it has gates, but is no gated node", f"its gates: {', '.join(wanted)}")
         arrays: Layered = {}
@@ -99,10 +101,12 @@ class Gates:
 
         Raises
         ------
+        ArgumentError
+            For a count below 1.
         DataError
             For an architecture with max pooling.
         """
-        units = arch if isinstance(arch, Units) else Units.of(arch)
+        units, count = arch if isinstance(arch, Units) else Units.of(arch), integer(count, least=1, name="count")
         ones = {name: np.ones((count, *units.shape(name)), dtype=np.uint8) for name in units.activations}
         return cls.of(units, ones | {name: np.ones(count, dtype=np.uint8) for name in units.variables})
 
@@ -151,7 +155,9 @@ def inputs_of(units: Units, x: Any, count: int | None = None) -> Layered:
     names = units.architecture.inputs
     given = x if isinstance(x, Mapping) else {names[0]: x}
     if set(given) != set(names):
-        raise DataError("x", f"it is for inputs {sorted(given)}, but the architecture has {names}", "give all inputs")
+        raise DataError(
+            "x", f"it is for inputs {sorted(map(str, given))}, but the architecture has {names}", "give all inputs"
+        )
     arrays: Layered = {}
     for name in names:
         array = _laid_out(units, name, _array(name, given[name]))
@@ -166,9 +172,9 @@ def inputs_of(units: Units, x: Any, count: int | None = None) -> Layered:
 
 
 def _array(name: str, value: Any) -> NDArray[Any]:
-    array = np.asarray(value)
-    if array.dtype.kind not in "biufO" or array.ndim < 1:
-        raise DataError(name, f"it is an array of real numbers, not {type(value).__name__}", "give [n, channels]")
+    array = real_array(name, value)
+    if array.ndim < 1:
+        raise DataError(name, "it is one number, not one for each example", "give [n, channels]")
     if not len(array):
         raise DataError(name, "it has no examples", "give one or more")
     return array

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from qcmap.architecture import Affine, Algebra, Architecture, Gate, MaxPool, Node, Nonlinear, Pool, Units
 from qcmap.errors import ArgumentError, DataError, NumericalError
+from qcmap.numeric.paths._checks import finite
 from qcmap.numeric.paths._coactive import CoactiveWalk, Piece, Side, Term, Value, windows
 from qcmap.numeric.paths._gates import Gates, Layered, gates_of, inputs_of
 
@@ -261,14 +262,16 @@ def _some(x: Layered | None, rows: slice) -> Layered | None:
 
 
 def _finite(matrix: Array, what: str = "path kernel", remedy: str = "use exact=True, or log_path_kernel") -> Array:
-    if not np.isfinite(matrix).all():
-        raise NumericalError(what, "it is beyond the range of floats", remedy)
+    finite(what, remedy, matrix)
     return matrix
 
 
 def to_floats(array: NDArray[Any]) -> Array:
-    """As contiguous float64."""
-    return np.ascontiguousarray(array, dtype=np.float64)
+    """As contiguous float64; raises `NumericalError` for integers beyond them."""
+    try:
+        return np.ascontiguousarray(array, dtype=np.float64)
+    except OverflowError as error:
+        raise NumericalError("x", "it is beyond the range of floats", "use path_kernel with exact=True") from error
 
 
 def squared(constant: Any) -> float:

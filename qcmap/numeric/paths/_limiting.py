@@ -6,7 +6,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qcmap.errors import DataError
-from qcmap.numeric.maps._arguments import integer, numbers
+from qcmap.numeric.maps._arguments import integer
+from qcmap.numeric.paths._checks import finite
+from qcmap.numeric.paths._spectra import symmetric
 
 Array = NDArray[np.float64]
 
@@ -34,12 +36,11 @@ def limiting_kernel(gram: ArrayLike, depth: int) -> Array:
         For a matrix that is no Gram matrix: not symmetric, or with an entry above what its diagonal allows.
     ArgumentError
         For a depth below 1.
+    NumericalError
+        If floats do not hold the kernel.
     """
-    sigma = numbers("gram", gram)
+    sigma = symmetric("gram", gram)
     depth = integer(depth, least=1, name="depth")
-    square = sigma.ndim == 2 and sigma.shape[0] == sigma.shape[1]
-    if not square or not np.isfinite(sigma).all() or not np.allclose(sigma, sigma.T, rtol=1e-9, atol=0):
-        raise DataError("gram", f"it is no symmetric matrix, but of shape {sigma.shape}", "give x @ x.T")
     norms = np.sqrt(np.maximum(sigma.diagonal(), 0))
     product = np.outer(norms, norms)
     if (sigma.diagonal() < 0).any() or (np.abs(sigma) > product * (1 + 1e-9)).any():
@@ -52,4 +53,7 @@ def limiting_kernel(gram: ArrayLike, depth: int) -> Array:
         slope = 1 - angle / np.pi
         covariance = (np.sin(angle) + (np.pi - angle) * np.cos(angle)) / np.pi
         tilde = tilde * slope + covariance
-    return product * (tilde + covariance) / 2
+    with np.errstate(over="ignore"):  # what leaves is checked
+        kernel = product * ((tilde + covariance) / 2)
+    finite("limiting_kernel", "divide the inputs by a constant", kernel)
+    return kernel

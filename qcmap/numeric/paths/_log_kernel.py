@@ -73,6 +73,10 @@ def log_blocks(
 
     ``number`` is as for `blocks_of`, ``library`` numpy or torch, and ``shifted(a, k)`` is 2^k a, exactly.
     """
+    # Inputs of one size for all examples, so that their products stay within floats.
+    floats = {name: to_floats(array) for name, array in x.items()}
+    power = np.frexp(np.max([np.abs(array).max(axis=(0, 2)) for array in floats.values()], axis=0))[1]
+    near_one = {name: np.ldexp(array, -power[None, :, None]) for name, array in floats.items()}
 
     def total(walk: CoactiveWalk) -> LogKernel:
         mantissa, exponent = LogWalk(walk, library, shifted).total()
@@ -81,7 +85,9 @@ def log_blocks(
                 library.sign(mantissa), library.log(abs(mantissa)) + exponent * (walk.one[0] * math.log(2))
             )
 
-    return blocks_of(gates, x, gates, x, number, squared, side, total)
+    for rows, columns, (sign, logarithm) in blocks_of(gates, near_one, gates, near_one, number, squared, side, total):
+        taken = number((power[rows, None] + power[None, columns]) * math.log(2))
+        yield KernelBlock(rows, columns, LogKernel(sign, logarithm + taken))
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,6 +17,7 @@ from scipy import sparse
 from qcmap.architecture import Architecture, Units
 from qcmap.architecture._units import Integers
 from qcmap.errors import ArgumentError
+from qcmap.numeric.paths._checks import finite
 from qcmap.numeric.paths._gates import Gates
 from qcmap.numeric.paths._table import PathTable, path_table
 from qcmap.numeric.paths._weights import Kind, Weights, check_kind, scales_of
@@ -72,14 +73,16 @@ def exhaustive_moments(
     passed = np.maximum(columns, 0)
     n = places[0].shape[1] // (len(sizes) * (int(table.end.max()) + 1))
     total, square = np.zeros((n, n)), np.zeros((n, n))
-    for signs in _patterns(len(sizes)):
-        values = np.where(columns >= 0, (signs * sizes)[:, passed], 1)
-        others = (np.delete(values, k, axis=2).prod(axis=2) for k in range(columns.shape[1]))
-        psi = np.add.reduce([part @ place for part, place in zip(others, places, strict=True)])
-        psi = psi.reshape(len(signs), -1, n)
-        kernels = psi.swapaxes(1, 2) @ psi
-        total += kernels.sum(axis=0)
-        square += (kernels**2).sum(axis=0)
+    with np.errstate(over="ignore", invalid="ignore"):  # what leaves is checked
+        for signs in _patterns(len(sizes)):
+            values = np.where(columns >= 0, (signs * sizes)[:, passed], 1)
+            others = (np.delete(values, k, axis=2).prod(axis=2) for k in range(columns.shape[1]))
+            psi = np.add.reduce([part @ place for part, place in zip(others, places, strict=True)])
+            psi = psi.reshape(len(signs), -1, n)
+            kernels = psi.swapaxes(1, 2) @ psi
+            total += kernels.sum(axis=0)
+            square += (kernels**2).sum(axis=0)
+    finite("exhaustive_moments", "scale the weights", total, square)
     count = 2 ** len(sizes)
     mean = total / count
     return KernelMoments(mean, np.maximum(square / count - mean**2, 0))
@@ -118,7 +121,16 @@ def monomial_moments(
     check_kind(kind)
     table = path_table(arch)
     sizes = _sizes(table.units, scale)
-    monomials, coefficients = _polynomial(table, table.features(gates, x), sizes, most)
+    features = table.features(gates, x)
+    with np.errstate(over="ignore", invalid="ignore"):  # what leaves is checked
+        monomials, coefficients = _polynomial(table, features, sizes, most)
+        mean, second = _polynomial_moments(monomials, coefficients, kind)
+        finite("monomial_moments", "scale the weights", mean, second)
+        return KernelMoments(mean, np.maximum(second - mean**2, 0))
+
+
+def _polynomial_moments(monomials: Integers, coefficients: Array, kind: Kind) -> tuple[Array, Array]:
+    """E K and E K^2 of a kernel that is a polynomial."""
     # Exponents of one weight reach 4 times those of one path, in the product of two monomials.
     powers = np.arange(2 * int(monomials.max(initial=0)) + 1)
     moments = np.array([_moment(int(power), kind) for power in powers])
@@ -128,7 +140,7 @@ def monomial_moments(
         pairs *= moments[weight[:, None] + weight]
     flat = coefficients.reshape(len(monomials), -1)
     second = np.einsum("ik,ij,jk->k", flat, pairs, flat, optimize=True).reshape(mean.shape)
-    return KernelMoments(mean, np.maximum(second - mean**2, 0))
+    return mean, second
 
 
 def _sizes(units: Units, scale: float | Mapping[str, float]) -> Array:

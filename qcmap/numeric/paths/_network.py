@@ -28,6 +28,7 @@ from qcmap.architecture import (
 )
 from qcmap.architecture._units import Integers
 from qcmap.errors import ArchitectureError, DataError
+from qcmap.numeric.paths._checks import finite, largest, wide
 from qcmap.numeric.paths._coactive import tapped, windows
 from qcmap.numeric.paths._gates import Gates, Layered, gates_of, inputs_of
 from qcmap.numeric.paths._weights import Weights, weights_of
@@ -145,6 +146,7 @@ def run_with(weights: Weights, inputs: Layered, activate: Callable[[Node, Array]
 
 
 def _run(weights: Weights, inputs: Layered, gates: Gates | None) -> GatedPass:
+    weights, inputs = _exact_or_float(weights, inputs, gates)
     units = weights.units
     values: Layered = {} if gates is None else gates.values
     choices: Layered = {} if gates is None else gates.choices
@@ -154,7 +156,7 @@ def _run(weights: Weights, inputs: Layered, gates: Gates | None) -> GatedPass:
             values[node.id] = (before[0] > 0).astype(np.uint8)
         return before[0] * values[node.id]
 
-    def largest(node: Node, before: list[Array]) -> Array:
+    def largest_taps(node: Node, before: list[Array]) -> Array:
         taps = units.taps(node.id)
         if gates is None:
             read = np.stack([np.where((tap >= 0)[:, None, None], before[0][tap], -np.inf) for tap in taps])
@@ -167,10 +169,60 @@ def _run(weights: Weights, inputs: Layered, gates: Gates | None) -> GatedPass:
         assert gates is not None
         return before[0] * gates.variables[node.op.name][:, None]
 
-    rules = {**_rules(weights, inputs), Nonlinear: gated, Gate: variable, MaxPool: largest}
-    maps = units.architecture.fold(Algebra("gated network", rules))
+    rules = {**_rules(weights, inputs), Nonlinear: gated, Gate: variable, MaxPool: largest_taps}
+    with np.errstate(over="ignore", invalid="ignore"):  # what leaves is checked
+        maps = units.architecture.fold(Algebra("gated network", rules))
+    finite(units.architecture.name, "scale weights or inputs", *maps.values())
     count = next(iter(inputs.values())).shape[1]
     return GatedPass(weights, gates or Gates(units, count, values, choices, {}), maps)
+
+
+def _exact_or_float(weights: Weights, inputs: Layered, gates: Gates | None) -> tuple[Weights, Layered]:
+    """Integers as such if all numbers are, as Python's where 64 bits may not hold maps or the kernel; else floats.
+
+    With all numbers replaced by their absolute values, and weights and inputs by 1 at least, the network bounds its
+    maps. Its output y is homogeneous in each layer's weights, so the kernel is at most layers * outputs * y^2.
+    """
+    units, arch = weights.units, weights.units.architecture
+    opened = [] if gates is None else [*gates.values.values(), *gates.variables.values()]
+    given = [*weights.arrays.values(), *inputs.values()]
+    constants = [c for n in arch.nodes for c in _constants(n)]
+    if any(a.dtype == object for a in (*given, *opened)):
+        return weights, inputs
+    if any(a.dtype.kind == "f" for a in (*given, *opened)) or not all(float(c).is_integer() for c in constants):
+        arrays = {name: array.astype(np.float64) for name, array in weights.arrays.items()}
+        return Weights(units, arrays), {name: array.astype(np.float64) for name, array in inputs.items()}
+    ceiling = max(map(largest, opened), default=1)
+    inputs = {name: wide(array) for name, array in inputs.items()}
+    least = {name: np.maximum(np.abs(array.astype(float)), 1) for name, array in weights.arrays.items()}
+    start = {name: np.maximum(np.abs(array.astype(float)), 1) for name, array in inputs.items()}
+
+    def added(node: Node, before: list[Array]) -> Array:
+        sizes = (max(abs(float(constant)), 1) for constant in _constants(node))
+        return np.add.reduce([value * size for value, size in zip(before, sizes, strict=True)])
+
+    rules = {
+        **_rules(Weights(units, least), start),
+        **dict.fromkeys((Nonlinear, Gate), lambda node, before: before[0] * ceiling),
+        **dict.fromkeys((Sum, Scale), added),
+        MaxPool: lambda node, before: windows(before[0], units.taps(node.id)),
+    }
+    with np.errstate(over="ignore", invalid="ignore"):
+        maps = arch.fold(Algebra("bound", rules))
+    outputs = sum(units.size(name) for name in arch.outputs)
+    bound = len(units.layers) * outputs * max(float(array.max()) for array in maps.values()) ** 2
+    if bound < 2**62:
+        return weights, inputs
+    exact = {name: array.astype(object) for name, array in weights.arrays.items()}
+    return Weights(units, exact), {name: array.astype(object) for name, array in inputs.items()}
+
+
+def _constants(node: Node) -> tuple[Any, ...]:
+    """What a node multiplies its inputs with."""
+    op = node.op
+    if isinstance(op, MeanPool):
+        return (0.5,)
+    return op.weights if isinstance(op, Sum) else (op.factor,) if isinstance(op, Scale) else ()
 
 
 def _rules(weights: Weights, inputs: Layered) -> dict[type[Op], Callable[[Node, list[Array]], Array]]:

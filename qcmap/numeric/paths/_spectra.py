@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,7 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from qcmap.architecture import Architecture, Units
 from qcmap.errors import ArgumentError, DataError, NumericalError
 from qcmap.numeric.maps._arguments import integer, numbers
-from qcmap.numeric.paths._gates import Gates
+from qcmap.numeric.paths._checks import finite
+from qcmap.numeric.paths._gates import Gates, inputs_of
 from qcmap.numeric.paths._kernel import path_kernel
 
 Array = NDArray[np.float64]
@@ -33,8 +33,12 @@ class Spectrum:
 
     @classmethod
     def of(cls, kernel: ArrayLike) -> Spectrum:
-        """Of a symmetric matrix [n, n]; raises `DataError` for another."""
-        return cls(np.asarray(np.linalg.eigvalsh(_symmetric("kernel", kernel)), dtype=np.float64))
+        """Of a symmetric matrix [n, n]; raises `DataError` for another, `NumericalError` for sums beyond floats."""
+        matrix = symmetric("kernel", kernel)
+        with np.errstate(over="ignore"):  # what leaves is checked
+            spectrum = cls(np.asarray(np.linalg.eigvalsh(matrix), dtype=np.float64))
+            finite("kernel", "divide it by a constant", spectrum.cumulative)
+        return spectrum
 
     @cached_property
     def cumulative(self) -> Array:
@@ -78,9 +82,9 @@ def nu(kernel: ArrayLike, labels: ArrayLike) -> float:
     DataError
         For a kernel that is not symmetric, or labels of another length.
     NumericalError
-        For a kernel that is not positive definite to rounding.
+        For a kernel that is not positive definite to rounding, or labels whose squares exceed floats.
     """
-    matrix = _symmetric("kernel", kernel)
+    matrix = symmetric("kernel", kernel)
     y = numbers("labels", labels)
     if y.shape != matrix.shape[:1]:
         raise DataError(
@@ -88,13 +92,18 @@ def nu(kernel: ArrayLike, labels: ArrayLike) -> float:
         )
     if not np.isfinite(y).all():
         raise DataError("labels", "they are not all finite", "give finite numbers")
-    values, vectors = np.linalg.eigh(matrix)
+    size = max(float(np.abs(matrix).max()), float(np.finfo(float).tiny))
+    values, vectors = np.linalg.eigh(matrix / size)
     if not values[0] > len(matrix) * np.finfo(float).eps * max(values[-1], 0):
         raise NumericalError(
-            "kernel", f"its smallest eigenvalue is {values[0]:.3g} of {values[-1]:.3g}, so it has no inverse",
+            "kernel",
+            f"its smallest eigenvalue is {size * values[0]:.3g} of {size * values[-1]:.3g}, so it has no inverse",
             "take out repeated or parallel examples, or add a multiple of the identity",
         )  # fmt: skip
-    return float(values.sum() * ((vectors.T @ y) ** 2 / values).sum())
+    with np.errstate(over="ignore"):  # what leaves is checked
+        found = values.sum() * ((vectors.T @ y) ** 2 / values).sum()
+    finite("nu", "divide the labels by a constant", found)
+    return float(found)
 
 
 def memorisation_kernel(count: int, mean: float, depth: int) -> Array:
@@ -142,7 +151,7 @@ def random_gates(arch: Architecture | Units, count: int, mean: float, *, seed: i
         For values out of range.
     """
     units = arch if isinstance(arch, Units) else Units.of(arch)
-    random, mu = np.random.default_rng(seed), _probability(mean)
+    random, mu = np.random.default_rng(integer(seed, least=0, name="seed")), _probability(mean)
     count = integer(count, least=1, name="count")
     gates: dict[str, Any] = {name: random.random((count, *units.shape(name))) < mu for name in units.activations}
     return Gates.of(units, gates | {name: random.random(count) < mu for name in units.variables})
@@ -159,8 +168,7 @@ def expected_path_kernel(arch: Architecture | Units, x: Any, mean: float) -> Arr
     """
     units = arch if isinstance(arch, Units) else Units.of(arch)
     mu = _probability(mean)
-    given = x if isinstance(x, Mapping) else {units.architecture.inputs[0]: x}
-    count = len(next(iter(given.values())))
+    count = next(iter(inputs_of(units, x).values())).shape[1]
 
     def constant(value: float) -> dict[str, Array]:
         gates = {name: np.full((count, *units.shape(name)), value) for name in units.activations}
@@ -171,15 +179,17 @@ def expected_path_kernel(arch: Architecture | Units, x: Any, mean: float) -> Arr
 
 
 def _probability(mean: float) -> float:
-    value = float(numbers("mean", mean))
+    array = numbers("mean", mean)
+    value = float(array) if array.ndim == 0 else np.nan
     if not 0 < value <= 1:
         raise ArgumentError("mean", f"gates are on with a probability in (0, 1], not {mean!r}", "give e.g. 0.5")
     return value
 
 
-def _symmetric(name: str, matrix: ArrayLike) -> Array:
+def symmetric(name: str, matrix: ArrayLike) -> Array:
+    """A square matrix that is symmetric but for rounding, 1e-9 of its largest entry; raises `DataError` for another."""
     array = numbers(name, matrix)
     square = array.ndim == 2 and array.shape[0] == array.shape[1] and array.size > 0
-    if not square or not np.isfinite(array).all() or not np.allclose(array, array.T, rtol=1e-9, atol=0):
+    if not square or not np.isfinite(array).all() or (np.abs(array - array.T) > 1e-9 * np.abs(array).max()).any():
         raise DataError(name, f"it is no symmetric matrix, but of shape {array.shape}", "give a kernel of one set")
     return array

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from qcmap.architecture import Architecture, Input, Sum, Units
 from qcmap.architecture._units import Integers
 from qcmap.errors import ArgumentError
+from qcmap.numeric.paths._checks import exact_up_to, finite, largest, shown, wide
 from qcmap.numeric.paths._edges import Edges, Numbering
 from qcmap.numeric.paths._gates import Gates, gates_of, inputs_of
 from qcmap.numeric.paths._kernel import count_paths, exact_number
@@ -104,29 +105,45 @@ class PathTable:
         """Phi^T, the neural path features of n examples: [n, P] (NPF, Definition 2.1 (ii)).
 
         The feature of a path is the input where it starts times its activity times its constants. Integers if all of
-        them are, else float64. Raises `DataError` as `Gates.of`, and for inputs that do not fit.
+        them are, Python's where 64 bits might not hold them, else float64. Raises `DataError` as `Gates.of`, and for
+        inputs that do not fit, and `NumericalError` for features beyond floats.
         """
         given = gates_of(self.units, gates)
         inputs = inputs_of(self.units, x, given.count)
-        flat = np.concatenate([_flat(inputs[name]) for name in self.units.architecture.inputs], axis=1)
+        flat = np.concatenate([wide(_flat(inputs[name])) for name in self.units.architecture.inputs], axis=1)
         whole = all(isinstance(factor, int) for factor in self.factor.tolist())
-        return flat[:, self.start] * self.activity(given) * self.factor.astype(np.int64 if whole else np.float64)
+        activity = self.activity(given)
+        exact = whole and flat.dtype.kind in "iO" and activity.dtype.kind in "iO"
+        most = largest(flat) * largest(activity) * (largest(self.factor) if exact else 1)
+        flat = exact_up_to(flat, most) if exact else flat.astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):  # what leaves is checked
+            found = flat[:, self.start] * activity * self.factor.astype(flat.dtype)
+        finite("features", "scale the inputs", found)
+        return found
 
     def values(self, weights: Weights | Mapping[str, Any]) -> Array:
         """v, the neural path values: the product of the weights on each path, [P] (NPF, Definition 2.1 (iii)).
 
         Raises `DataError` for weights that do not fit.
         """
-        return _product(weights_of(self.units, weights).flat[None], self.weights)[0]
+        values = _product(weights_of(self.units, weights).flat[None], self.weights)[0]
+        finite("path values", "scale the weights", values)
+        return values
 
     def outputs(self, gates: Gates | Mapping[str, Any], x: Any, weights: Weights | Mapping[str, Any]) -> Array:
         """The output of the network as <phi, v> over the paths to each output unit, [n, units] (NPF, Prop. 2.1).
 
         Raises as `features` and `values`.
         """
-        terms = self.features(gates, x) * self.values(weights)
-        count = sum(self.units.size(name) for name in self.units.architecture.outputs)
-        return np.stack([terms[:, self.end == k].sum(axis=1) for k in range(count)], axis=1)
+        features, values = self.features(gates, x), self.values(weights)
+        if features.dtype.kind == values.dtype.kind == "i":
+            features = exact_up_to(features, largest(features) * largest(values) * self.count)
+        with np.errstate(over="ignore", invalid="ignore"):  # what leaves is checked
+            terms = features * values
+            count = sum(self.units.size(name) for name in self.units.architecture.outputs)
+            outputs = np.stack([terms[:, self.end == k].sum(axis=1) for k in range(count)], axis=1)
+        finite("outputs", "scale weights or inputs", outputs)
+        return outputs
 
     def __repr__(self) -> str:
         return f"<{self.count} paths of {self.units.architecture.name}>"
@@ -146,7 +163,7 @@ def path_table(arch: Architecture | Units, *, most: int = 100_000) -> PathTable:
     count = count_paths(units)
     if count > most:
         raise ArgumentError(
-            "most", f"{units.architecture.name} has {count} paths, more than {most}",
+            "most", f"{units.architecture.name} has {shown(count)} paths, more than {most}",
             "use path_kernel and the other functions that do not enumerate, or raise most",
         )  # fmt: skip
     numbering = Numbering(units)
@@ -185,8 +202,11 @@ def _flat(array: Array) -> Array:
 
 def _product(numbers: Array, columns: Integers) -> Array:
     """For each row of numbers, their products over the columns, [rows, P]; -1 counts as 1."""
+    if numbers.dtype.kind == "i":
+        numbers = exact_up_to(numbers, largest(numbers) ** columns.shape[1])
     padded = np.concatenate([numbers, np.ones((len(numbers), 1), dtype=numbers.dtype)], axis=1)
     result = np.ones((len(numbers), len(columns)), dtype=numbers.dtype)
-    for column in columns.T:
-        result = result * padded[:, column]
+    with np.errstate(over="ignore", invalid="ignore"):  # what leaves is checked
+        for column in columns.T:
+            result = result * padded[:, column]
     return result

@@ -14,6 +14,7 @@ from scipy.sparse.linalg import LinearOperator, aslinearoperator, eigsh
 
 from qcmap.architecture import Affine, Architecture, Node, Units
 from qcmap.errors import ArgumentError
+from qcmap.numeric.paths._checks import finite, largest
 from qcmap.numeric.paths._coactive import tapped
 from qcmap.numeric.paths._edges import Numbering
 from qcmap.numeric.paths._gates import Gates, Layered
@@ -42,7 +43,7 @@ def gated_ntk(
     Returns
     -------
     kernel
-        [n, n]; integers where weights, gates and inputs are.
+        [n, n]; integers where weights, gates, inputs and constants are, Python's where 64 bits might not hold them.
 
     Raises
     ------
@@ -50,9 +51,14 @@ def gated_ntk(
         For weights, gates or inputs that do not fit.
     ArchitectureError
         As `Units.of`; without gates, naming an activation that is not ReLU.
+    NumericalError
+        If floats do not hold the numbers.
     """
     done = run_relu(arch, weights, x) if gates is None else run_gated(arch, weights, gates, x)
-    return tangent_kernel(done)
+    with np.errstate(over="ignore", invalid="ignore"):  # what leaves is checked
+        kernel = tangent_kernel(done)
+    finite("tangent kernel", "scale weights or inputs", kernel)
+    return kernel
 
 
 def tangent_kernel(done: GatedPass) -> Array:
@@ -160,6 +166,8 @@ def value_tangent(table: PathTable, weights: Weights | Mapping[str, Any]) -> Val
         For weights that do not fit.
     """
     flat = np.append(weights_of(table.units, weights).flat, 1)
+    if flat.dtype.kind == "i" and table.count * largest(flat) ** (2 * table.weights.shape[1]) >= 2**62:
+        flat = flat.astype(float)  # sparse arrays have no integers beyond 64 bits
     values = flat[table.weights]
     rows, columns, entries = [], [], []
     for k in range(table.weights.shape[1]):

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from qcmap.architecture import Architecture, Units
 from qcmap.errors import ArgumentError, DataError
+from qcmap.numeric.maps._arguments import integer
+from qcmap.numeric.paths._checks import finite, mapping, real_array, wide
 from qcmap.numeric.paths._gates import positive_number
 
 Kind = Literal["sign", "gaussian"]
@@ -43,18 +45,18 @@ class Weights:
             Naming the layer: weights that are missing, of the wrong shape, not finite numbers, or for no layer.
         """
         units = arch if isinstance(arch, Units) else Units.of(arch)
-        for name in weights:
+        for name in mapping("weights", weights):
             if name not in units.weights:
                 raise DataError(str(name), "it has weights, but is no layer", f"its layers: {', '.join(units.weights)}")
         arrays = {}
         for name, shape in units.weights.items():
-            array = np.asarray(weights[name]) if name in weights else None
-            if array is None or array.shape != shape or array.dtype.kind not in "biufO":
+            array = real_array(name, weights[name]) if name in weights else None
+            if array is None or array.shape != shape:
                 found = "missing" if array is None else f"of the shape {array.shape} and type {array.dtype}"
                 raise DataError(name, f"its weights are {found}, not real numbers {shape}", "give them as torch does")
             if array.dtype != object and not np.isfinite(array).all():
                 raise DataError(name, "its weights are not all finite", "give finite numbers")
-            arrays[name] = array
+            arrays[name] = wide(array)
         return cls(units, arrays)
 
     @classmethod
@@ -84,10 +86,14 @@ class Weights:
 
 
 def weights_of(arch: Architecture | Units, weights: Weights | Mapping[str, Any]) -> Weights:
-    """The weights, checked if they are not yet."""
-    if isinstance(weights, Weights):
-        return weights
-    return Weights.of(arch, weights)
+    """The weights, checked if they are not yet; raises `DataError` if they are those of another architecture."""
+    if not isinstance(weights, Weights):
+        return Weights.of(arch, weights)
+    own = arch.architecture if isinstance(arch, Units) else arch
+    if weights.units.architecture is not own and weights.units.architecture != own:
+        other = weights.units.architecture.name
+        raise DataError("weights", f"they are weights of {other}, not of {own.name}", "make weights for this one")
+    return weights
 
 
 def random_weights(
@@ -107,17 +113,19 @@ def random_weights(
     Raises
     ------
     ArgumentError
-        For an unknown kind, or a scale that is not positive.
+        For an unknown kind, a scale that is not positive, or a seed that is no integer from 0 on.
     DataError
         For scales that are not one for each layer.
     """
     units = arch if isinstance(arch, Units) else Units.of(arch)
     check_kind(kind)
-    random, arrays = np.random.default_rng(seed), {}
+    random, arrays = np.random.default_rng(integer(seed, least=0, name="seed")), {}
     for name, sigma in scales_of(units, scale).items():
         shape = units.weights[name]
         drawn = random.standard_normal(shape) if kind == "gaussian" else random.choice([-1.0, 1.0], shape)
-        arrays[name] = sigma * drawn
+        with np.errstate(over="ignore"):
+            arrays[name] = sigma * drawn
+        finite(name, "give a smaller scale", arrays[name])
     return Weights(units, arrays)
 
 
@@ -133,6 +141,6 @@ def scales_of(units: Units, scale: float | Mapping[str, float]) -> dict[str, flo
         return dict.fromkeys(units.weights, positive_number("scale", scale))
     if set(scale) != set(units.weights):
         raise DataError(
-            "scale", f"it is for layers {sorted(scale)}", f"give one for each of {', '.join(units.weights)}"
+            "scale", f"it is for layers {sorted(map(str, scale))}", f"give one for each of {', '.join(units.weights)}"
         )
     return {name: positive_number(name, value) for name, value in scale.items()}

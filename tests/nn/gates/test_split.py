@@ -290,3 +290,30 @@ def test_slope_of_a_soft_gate():
     for threshold in (0.3, 0.6, 0.9, 1.1):
         assert gate.largest_slope(threshold) >= gate.slope(fine)[gate(fine) > threshold].max() > 0
     assert gate.largest_slope(1.5) == 0  # no gate exceeds it
+
+
+def test_what_is_no_model_gate_or_input_is_refused():
+    model, x = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1)), torch.ones(2, 3)
+    split = qnn.split_gates(model, x)
+    for call, message in (
+        (lambda: qnn.split_gates("model", x), "model: it is a torch module, not str"),
+        (lambda: qnn.split_gates(model, x, gate="soft"), "gate: it is a GateFunction, not str"),
+        (lambda: split.follow("model"), "model: it is a torch module, not str"),
+        (lambda: split(x.double()), r"input: it is torch.float64, for parameters of torch.float32"),
+        (lambda: split(x.numpy()), "input: it is a tensor, not ndarray"),
+        (lambda: split.at(None, x), "gates: they are a dictionary, not NoneType"),
+        (lambda: split.path_kernel(x.numpy()), "inputs: there are no examples, or they are no tensors"),
+        (lambda: split.path_kernel(), "inputs: there are no examples"),
+        (lambda: qnn.subnetworks(split.gates, torch.nan * x), "inputs: inputs are finite"),
+        (lambda: qnn.GateRecorder(model, x, ["a", "b"]), "labels: it is an array of real numbers"),
+    ):
+        with pytest.raises(QCMapError, match=f"^{message}"):
+            call()
+
+
+def test_gate_functions_of_arrays_are_taken():
+    model, x = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1)), torch.ones(2, 3)
+    ours, theirs = (
+        qnn.split_gates(model, x, gate=g) for g in (qc.paths.GateFunction(4, 0.1), qnn.GateFunction(4, 0.1))
+    )
+    assert torch.equal(ours(x), theirs(x))
