@@ -28,7 +28,7 @@ def running(model: nn.Module, given: str) -> Iterator[None]:
     """Raise `DataError`, naming what was ``given`` to the model, for an error of torch while it runs."""
     try:
         yield
-    except RuntimeError as error:
+    except (RuntimeError, ValueError, IndexError) as error:
         first = str(error).strip().partition("\n")[0]
         what = f"{type(model).__name__} does not run on it ({first})"
         raise DataError(given, what, "give the shape, dtype and device that it takes") from error

@@ -16,6 +16,10 @@ from qcmap._atomic import write_whole
 from qcmap.errors import ArgumentError, DataError
 
 FORMAT = 1
+_KINDS: Mapping[str, type] = {
+    "configuration": dict, "step": int, "status": str, "sums": list, "records": int, "model": dict, "optimizer": dict,
+    "scaler": dict, "rates": list,
+}  # fmt: skip
 
 
 def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
@@ -28,7 +32,8 @@ def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
 def read_checkpoint(path: Path, classes: list[type]) -> dict[str, Any]:
     """What `write_checkpoint` wrote, on the CPU.
 
-    Only plain data, tensors and the given classes are read, so that a file from elsewhere runs no code.
+    Only plain data, tensors and the given classes are read, so that a file from elsewhere runs no code. The sums of all
+    parts are checked first, for torch does not look at them: a number with a wrong bit would be taken for another.
 
     Raises
     ------
@@ -36,6 +41,10 @@ def read_checkpoint(path: Path, classes: list[type]) -> dict[str, Any]:
         If the file cannot be read, is damaged, or is no checkpoint of this format.
     """
     try:
+        with zipfile.ZipFile(path) as whole:
+            damaged = whole.testzip()
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"the checksum of {damaged} is wrong")
         with torch.serialization.safe_globals(classes):  # pyright: ignore[reportArgumentType]
             state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -47,7 +56,8 @@ def read_checkpoint(path: Path, classes: list[type]) -> dict[str, Any]:
         raise DataError(
             str(path), f"it is no readable checkpoint ({reason})", "start the run anew elsewhere"
         ) from error
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
+    fits = isinstance(state, dict) and all(isinstance(state.get(name), kind) for name, kind in _KINDS.items())
+    if not fits or state.get("format") != FORMAT:
         raise DataError(str(path), f"it is no checkpoint of format {FORMAT}", "start the run anew elsewhere")
     return state
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import math
+import sys
 import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -55,7 +55,7 @@ def plain(value: Any) -> Any:
 def unknown(where: str, name: str, known: Iterable[str], what: str) -> ArgumentError:
     """The error for a name that is not one of the known ones; it says the nearest, or all."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(names) or 'nothing: it has no options'}"
     return ArgumentError(where, f"there is no {what} {name!r}", hint)
 
@@ -85,7 +85,7 @@ def _fits(value: object, hint: Any) -> bool:
     if hint is None or hint is type(None):
         return value is None
     if hint is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool)
     origin, parts = get_origin(hint), get_args(hint)

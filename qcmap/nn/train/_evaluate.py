@@ -30,6 +30,7 @@ def evaluated(
     size = batch_size if examples.threads else _BATCH * world.size
     plan = Plan(len(examples), size, -(-len(examples) // size), None)
     sums = torch.zeros(3, dtype=torch.float64, device=device)
+    counted = False
     with modes_restored(model):
         model.eval()
         for part in parts_of(plan, examples, 0, 0, rank=world.rank, world=world.size, accumulate=1):
@@ -38,6 +39,7 @@ def evaluated(
                 outputs = model(inputs)
                 total = loss.total(outputs, targets)
             hits = loss.hits(outputs, targets)
+            counted = hits is not None
             finite = torch.isfinite(outputs).all() & torch.isfinite(total)
             if part.counts:
                 sums += torch.stack(
@@ -47,4 +49,4 @@ def evaluated(
     if broken or not math.isfinite(total):
         return None
     row = {"loss": total / len(examples)}
-    return row if examples.targets.is_floating_point() else {**row, "accuracy": hits_sum / len(examples)}
+    return {**row, "accuracy": hits_sum / len(examples)} if counted else row

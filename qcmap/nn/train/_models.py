@@ -87,7 +87,7 @@ def _outputs(data: Splits) -> int:
     """How many outputs a network for these targets has."""
     targets: Any = data.train.targets
     if not targets.is_floating_point():
-        return int(targets.max()) + 1
+        return max(int(part.targets.max()) for _, part in data.parts()) + 1
     if targets.ndim > 2:
         raise ArgumentError("model", f"targets of shape {list(targets.shape)} need a model of your own", "import one")
     return targets.shape[1] if targets.ndim == 2 else 1

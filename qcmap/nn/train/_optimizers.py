@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -93,7 +94,7 @@ def optimizer_for(
     _check_names(make, choice)
     try:
         return make(model if row.reads == "model" else parameters, **options)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, IndexError) as error:
         raise ArgumentError("optimizer", f"{row.name} refuses its options ({error})", "change them") from error
 
 
@@ -114,8 +115,13 @@ def _check_numbers(options: Mapping[str, Any]) -> None:
     rate, momentum = options.get("learning_rate", 1.0), options.get("momentum", 0.0)
     check_value("optimizer.learning_rate", rate, float)
     check_value("optimizer.momentum", momentum, float)
+    for name, value in options.items():
+        if isinstance(value, float) and math.isnan(value):
+            raise ArgumentError(f"optimizer.{name}", "it is NaN", "give a number")
     if rate <= 0:
         raise ArgumentError("optimizer.learning_rate", f"it must be positive, not {rate!r}", "give e.g. 3e-3")
+    if rate > torch.finfo(torch.float32).max:
+        raise ArgumentError("optimizer.learning_rate", f"it must be a float32, not {rate!r}", "give e.g. 3e-3")
     if not 0 <= momentum < 1:
         raise ArgumentError("optimizer.momentum", f"it must lie in [0, 1), not {momentum!r}", "give e.g. 0.9")
 

@@ -90,6 +90,16 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     write_whole(path, (json.dumps(plain(content), indent=1, allow_nan=False) + "\n").encode())
 
 
+def read_configuration(folder: Path) -> dict[str, Any]:
+    """Settings and facts of the run in a folder; raises `DataError` if they cannot be read."""
+    path = folder / CONFIGURATION
+    try:
+        content = json.loads(path.read_text())
+        return {**content["settings"], "facts": content["facts"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(str(path), f"it is no configuration of a run ({error})", "give another folder") from error
+
+
 def prepared_folder(output: str | os.PathLike[str], *, resume: bool) -> Path:
     """The folder of a run, made if it is not there.
 
@@ -102,9 +112,10 @@ def prepared_folder(output: str | os.PathLike[str], *, resume: bool) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         held = [name for name in (CHECKPOINT, CONFIGURATION, RECORDS, SUMMARY) if (folder / name).exists()]
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
         raise ArgumentError(
-            str(folder), f"it cannot be made a folder ({error.strerror})", "give a folder you may write to"
+            str(folder), f"it cannot be made a folder ({reason})", "give a folder you may write to"
         ) from error
     if held and not resume:
         raise ArgumentError(str(folder), f"it holds a run ({held[0]})", "resume it, or give another folder")

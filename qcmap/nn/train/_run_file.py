@@ -113,5 +113,7 @@ def _apply(change: str, content: dict[str, Any], lines: dict[str, int]) -> None:
         content[key] = value
     else:
         held = content.get(owner, {})
+        if not isinstance(held, (str, dict)):
+            raise ArgumentError(f"--set {change}", f"{owner} is {held!r}, which has no options", f"set {owner} itself")
         content[owner] = {**({"name": held} if isinstance(held, str) else held), option: value}
     lines[key] = 0

@@ -17,17 +17,22 @@ def _constant(done: float) -> float:
 
 
 def _cosine(done: float, *, final: float = 0.0) -> float:
-    """From 1 to ``final`` along half a cosine."""
+    """From 1 to ``final`` >= 0 along half a cosine."""
+    _check_factors("final", final)
     return final + (1 - final) * (1 + math.cos(math.pi * done)) / 2
 
 
 def _step(done: float, *, at: tuple[float, ...] = (0.5, 0.75), factor: float = 0.1) -> float:
-    """Times ``factor`` at each of the given fractions of the run."""
+    """Times ``factor`` >= 0 at each of the given fractions of the run."""
+    _check_factors("factor", factor)
+    _check_fractions(at)
     return factor ** sum(done >= fraction for fraction in at)
 
 
 def _pieces(done: float, *, at: tuple[float, ...] = (), factors: tuple[float, ...] = (1.0,)) -> float:
-    """The first of ``factors``, and the next one from each of the given fractions of the run on."""
+    """The first of ``factors`` >= 0, and the next one from each of the given fractions of the run on."""
+    _check_factors("factors", *factors)
+    _check_fractions(at)
     if len(factors) != len(at) + 1:
         rule = f"{len(factors)} factors do not fit {len(at)} changes"
         raise ArgumentError("schedule.factors", rule, "give one more factor than fractions")
@@ -44,6 +49,20 @@ SCHEDULES: Mapping[str, Callable[..., float]] = {
 }
 """By name: from the fraction of the run that is done, in [0, 1), to the factor. All take ``warmup`` as well: so many
 steps rise linearly to 1 first, and the fraction counts from there."""
+
+
+def _check_factors(option: str, *values: float) -> None:
+    for value in values:
+        if value < 0:
+            rule = f"it is multiplied with the learning rate, which must not fall below 0, not {value!r}"
+            raise ArgumentError(f"schedule.{option}", rule, "give 0 or more")
+
+
+def _check_fractions(at: tuple[float, ...]) -> None:
+    for fraction in at:
+        if not 0 <= fraction <= 1:
+            rule = f"it has fractions of the run, in [0, 1], not {fraction!r}"
+            raise ArgumentError("schedule.at", rule, "divide steps by those of the run")
 
 
 def check_schedule(schedule: Choice) -> None:

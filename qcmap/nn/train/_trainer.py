@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from qcmap.errors import ArgumentError
 from qcmap.nn._modes import device_of, modes_restored
 from qcmap.nn.train._batches import Part, parts_of
-from qcmap.nn.train._check import check_examples, check_fit, dtype_of, plan_of
+from qcmap.nn.train._check import check_examples, check_fit, check_precision, device_named, dtype_of, plan_of
 from qcmap.nn.train._checkpoint import check_same_model, check_same_run, read_checkpoint, write_checkpoint
 from qcmap.nn.train._choice import plain
 from qcmap.nn.train._distributed import World, without_meeting
@@ -33,6 +33,7 @@ from qcmap.nn.train._records import (
     SUMMARY,
     Records,
     prepared_folder,
+    read_configuration,
     versions,
     write_json,
 )
@@ -99,16 +100,17 @@ class Trainer:
         self.world = World.here()
         self.model, self.loss = model, loss or LOSSES[self.settings.loss]
         self.each_epoch, self.each_step = tuple(each_epoch), tuple(each_step)
-        self.device = device_of(model) if device is None else torch.device(device)
+        self.device = device_of(model) if device is None else device_named(device)
         dtype = dtype_of(model)
+        check_precision(self.settings.precision, dtype)
         for name, examples in data.parts():
             check_examples(name, examples, dtype)
         self.plan = plan_of(self.settings, len(data.train), self.world)
         self.steps = min(self.settings.epochs * self.plan.steps, self.settings.steps or 2**62)
         model.to(self.device)
         self.data = data.placed(self.device)
-        for name, examples in self.data.parts():
-            check_fit(name, model, examples, self.loss, self.device)
+        fits = [check_fit(name, model, examples, self.loss, self.device) for name, examples in self.data.parts()]
+        self._knows_hits = fits[0]
         self.parts = Parts(model, self.settings, self.loss, self.world, self.data.example().to(self.device))
         self.step, self.status = 0, "running"
         self.status: Status
@@ -204,8 +206,13 @@ class Trainer:
             check_same_model(path, state["model"], self.model)
             self.records.go_back(state["records"])
             self.load(state)
-        elif self.world.leads:
-            self.records.go_back(0)
+        else:
+            if (self.folder / CONFIGURATION).exists():
+                held = read_configuration(self.folder)
+                kept = {name: held.get(name) for name in self._configuration}
+                check_same_run(self.folder / CONFIGURATION, kept, self._configuration)
+            if self.world.leads:
+                self.records.go_back(0)
         if self.world.leads:
             write_json(
                 self.folder / CONFIGURATION,
@@ -310,7 +317,7 @@ class Trainer:
         examples = self.plan.seen(self.step)
         row: dict[str, Any] = {"kind": "epoch", "epoch": epoch, "step": self.step, "learning_rate": rate}
         row["loss"] = loss / examples
-        if not self.data.train.targets.is_floating_point():
+        if self._knows_hits:
             row["accuracy"] = hits / examples
         if epoch % self.settings.evaluate_every == 0 or self.step == self.steps:
             for name, part in self.data.parts():

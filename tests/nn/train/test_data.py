@@ -175,6 +175,10 @@ def test_image_folders_train_and_name_a_damaged_file(folders):
     damaged.write_bytes(damaged.read_bytes()[:200])
     with pytest.raises(DataError, match=rf"{damaged.name}: it is no whole image"):
         Trainer(model, splits, chosen).train()
+    with pytest.raises(ArgumentError, match="seed: a seed is an integer"):
+        data.imagenet(folder=str(folders), seed=-1)
+    with pytest.raises(ArgumentError, match=r"data.size: it must be positive, not 0"):
+        data.imagenet(folder=str(folders), size=0)
     with pytest.raises(DataError, match="24 images in 2 classes, but ImageNet has 1281167 in 1000"):
         data.imagenet(folder=str(folders))
     with pytest.raises(DataError, match=r"it is not there; unpack ImageNet's images into .*train/CLASS"):

@@ -84,7 +84,12 @@ def test_refused_configurations(config, tmp_path, old, new, message):
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [("epochs", "a change is key=value"), ("epohcs=3", "--set, epohcs: .*did you mean epochs"), ("=3", "key=value")],
+    [
+        ("epochs", "a change is key=value"),
+        ("epohcs=3", "--set, epohcs: .*did you mean epochs"),
+        ("=3", "key=value"),
+        ("epochs.foo=3", "--set epochs.foo=3: epochs is 2, which has no options; set epochs itself"),
+    ],
 )
 def test_refused_changes(config, change, message):
     with pytest.raises(ArgumentError, match=message):
@@ -191,6 +196,18 @@ class Wide(torch.nn.Sequential):
     def __init__(self) -> None:
         layers = (torch.nn.Linear(8, 16), torch.nn.Tanh(), torch.nn.Linear(16, 16), torch.nn.Tanh())
         super().__init__(*layers, torch.nn.Linear(16, 4))
+
+
+def test_a_split_of_the_digits_has_a_seed():
+    with pytest.raises(ArgumentError, match="seed: a seed is an integer"):
+        data.digits(seed=-1)
+
+
+def test_a_network_of_the_zoo_has_an_output_for_each_class_of_any_split():
+    splits = data.digits(train=3)
+    assert int(splits.train.targets.max()) < 9
+    zoo = Choice("zoo", architecture="mlp:depth=2,width=8,activation=tanh")
+    assert build_model(zoo, splits, 0)(splits.example()).shape == (1, 10)
 
 
 def test_models_by_name():

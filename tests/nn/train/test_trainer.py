@@ -13,9 +13,9 @@ import torch
 from torch import nn
 
 from qcmap.errors import ArgumentError, DataError, QCMapError
-from qcmap.nn.train import LOSSES, Choice, Moment, Settings, Splits, TensorExamples, Trainer
+from qcmap.nn.train import LOSSES, Choice, Loss, Moment, Settings, Splits, TensorExamples, Trainer
 from qcmap.nn.train._watch import Hits
-from tests.nn.train.nets import blobs, net, settings, splits
+from tests.nn.train.nets import blobs, double_net, double_splits, net, settings, splits
 
 
 def same(a: Any, b: Any) -> bool:
@@ -326,6 +326,15 @@ REFUSED = [
     ({"schedule": Choice("cosine", warmpu=3)}, "schedule.warmpu: "),
     ({"schedule": Choice("cosine", warmup=-1)}, "schedule.warmup: it is a number of steps, not -1"),
     ({"schedule": Choice("step", at=0.5)}, "schedule.at: it must be a list of a finite number, not 0.5"),
+    ({"schedule": Choice("step", at=(0.5, 20.0))}, r"schedule.at: it has fractions of the run, in \[0, 1\], not 20.0"),
+    ({"schedule": Choice("step", factor=-0.1)}, "schedule.factor: .*must not fall below 0, not -0.1"),
+    ({"schedule": Choice("cosine", final=-1e-9)}, "schedule.final: .*must not fall below 0, not -1e-09"),
+    ({"schedule": Choice("pieces", at=(0.5,), factors=(1.0, -1.0))}, "schedule.factors: .*below 0, not -1.0"),
+    ({"schedule": Choice("pieces", at=(-0.5,), factors=(1.0, 1.0))}, "schedule.at: .*not -0.5"),
+    ({"optimizer": Choice("adam", betas=(0.9,))}, "optimizer: Adam refuses its options"),
+    ({"optimizer": Choice("sgd", weight_decay=math.nan)}, "optimizer.weight_decay: it is NaN"),
+    ({"optimizer": Choice("sgd", learning_rate=1e300)}, r"optimizer.learning_rate: it must be a float32, not 1e\+300"),
+    ({"optimizer": Choice("sgd", learning_rate=10**400)}, "optimizer.learning_rate: it must be a finite number"),
     ({"precision": "fp8"}, "precision: it must be 'full' or 'bf16' or 'fp16', not 'fp8'"),
     ({"evaluate": ("tset",)}, "evaluate: .*did you mean test"),
     ({"clip_norm": 0.0}, "clip_norm: it must be positive"),
@@ -351,6 +360,53 @@ def test_labels_out_of_range_are_refused_before_anything_is_written(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_what_a_model_does_not_run_on_is_refused_by_split():
+    x, y = blobs()
+    for inputs, labels, message in (
+        (torch.ones(90, 7), y, r"train: Sequential does not run on it \(mat1 and mat2 shapes cannot be multiplied"),
+        (torch.ones(90, 2, 3, 4, 5), y, "train: Sequential does not run on it"),
+        (x.numpy(), y, "train: inputs must be a tensor, not ndarray"),
+        (x, y.tolist(), "train: labels must be a tensor, not list"),
+        (x, y[0], "train: labels are a single number"),
+    ):
+        with pytest.raises(DataError, match=message):
+            Trainer(net(), Splits.of_tensors((inputs, labels)), settings())
+    for device in ("gpu", "meta"):
+        with pytest.raises(ArgumentError, match="device: "):
+            Trainer(net(), splits(), settings(), device=device)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_autocast_would_leave_float64_as_it_is(precision):
+    with pytest.raises(
+        ArgumentError, match=f"precision: {precision} is mixed with float32, but the model is torch.flo"
+    ):
+        Trainer(double_net(), double_splits(), settings(precision=precision))
+
+
+def test_there_is_an_accuracy_where_the_loss_knows_hits():
+    """Whatever the targets are: the loss without hits has none, and the one with hits counts them for numbers too."""
+    x, y = blobs()
+    classes = LOSSES["cross_entropy"]
+    without = Loss("mine", classes.total, lambda outputs, targets: None, classes.check)
+    result = Trainer(net(), splits(), settings(epochs=1), loss=without).train()
+    assert "accuracy" not in result.epochs[0]
+    assert set(result.epochs[0]["test"]) == {"loss"}
+
+    def total(outputs, targets):
+        return nn.functional.binary_cross_entropy_with_logits(outputs[:, 0], targets, reduction="sum")
+
+    binary = Loss(
+        "binary", total, lambda outputs, targets: ((outputs[:, 0] > 0) == (targets > 0)).sum(), lambda *_: None
+    )
+    data = Splits.of_tensors((x, (y > 0).float()), test=(x, (y > 0).float()))
+    model = net()
+    row = Trainer(model, data, settings(epochs=1), loss=binary).train().epochs[0]
+    expected = ((model.eval()(x)[:, 0] > 0) == (y > 0)).double().mean().item()
+    assert row["test"]["accuracy"] == pytest.approx(expected)
+    assert 0 < row["accuracy"] <= 1
+
+
 def _files(folder) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
@@ -371,6 +427,37 @@ def test_a_folder_that_holds_another_run_is_left_as_it_is(tmp_path):
         (tmp_path / "checkpoint.pt").write_bytes(damage(before["checkpoint.pt"]))
         with pytest.raises(DataError, match=r"checkpoint.pt: it is no readable checkpoint"):
             Trainer(net(), splits(), settings(), output=tmp_path, resume=True)
+
+
+def test_one_wrong_bit_of_a_checkpoint_is_found(tmp_path):
+    """torch alone loads a tensor with a wrong bit, and so do zip files without a look at the checksums."""
+    Trainer(net(), splits(), settings(), output=tmp_path).train(9)
+    path = tmp_path / "checkpoint.pt"
+    whole = bytearray(path.read_bytes())
+    kept = torch.load(path, weights_only=True)["model"]["0.weight"]
+    place = whole.find(kept.numpy().tobytes())
+    assert place > 0
+    whole[place + 3] ^= 1
+    path.write_bytes(whole)
+    with pytest.raises(DataError, match=r"no readable checkpoint \(the checksum of .*data/\d+ is wrong\)"):
+        Trainer(net(), splits(), settings(), output=tmp_path, resume=True)
+    torch.save({"format": 1}, path)
+    with pytest.raises(DataError, match="it is no checkpoint of format 1"):
+        Trainer(net(), splits(), settings(), output=tmp_path, resume=True)
+
+
+def test_a_run_without_a_checkpoint_yet_is_resumed_with_its_settings_only(tmp_path):
+    Trainer(net(), splits(), settings(checkpoint_every=20), output=tmp_path).train(5)
+    before = _files(tmp_path)
+    assert "checkpoint.pt" not in before
+    with pytest.raises(ArgumentError, match=r"configuration.json: it is of a run with epochs 3, not 4"):
+        Trainer(net(), splits(), settings(epochs=4), output=tmp_path, resume=True)
+    assert _files(tmp_path) == before
+    assert Trainer(net(), splits(), settings(), output=tmp_path, resume=True).train().step == 27
+    (tmp_path / "checkpoint.pt").unlink()
+    (tmp_path / "configuration.json").write_text("[]")
+    with pytest.raises(DataError, match=r"configuration.json: it is no configuration of a run"):
+        Trainer(net(), splits(), settings(), output=tmp_path, resume=True)
 
 
 def test_a_checkpoint_cannot_run_code(tmp_path):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from qcmap.errors import DataError, MissingExtra
+from qcmap.nn._random import generator_from
 from qcmap.nn.train.data._images import Images
 
 
@@ -27,11 +28,14 @@ def split_digits(seed: int = 0, train: int = 1078, validation: int = 360) -> tup
     ------
     DataError
         If none are left to test.
+    ArgumentError
+        For a seed outside [0, 2^63).
     """
     digits = read_digits()
     if not (train > 0 and validation > 0 and train + validation < len(digits)):
         rule = f"{train} to train and {validation} to validate leave none of {len(digits)} in some part"
         raise DataError("digits", rule, "give positive numbers with a smaller sum")
+    generator_from(seed)
     order = np.random.default_rng(seed).permutation(len(digits))
     first, second, third = np.split(order, [train, train + validation])
     return digits[first], digits[second], digits[third]

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from qcmap.errors import DataError
+from qcmap.errors import ArgumentError, DataError
+from qcmap.nn._random import generator_from
 from qcmap.nn.train._choice import Choice, check_options, unknown
 from qcmap.nn.train._examples import Splits
 from qcmap.nn.train.data._augment import crop_and_mirror
@@ -70,6 +71,9 @@ def imagenet(
     The paper holds out the last 10,000 training images of an order it does not give; here they are drawn at random with
     the seed. Its usual validation images are the test images.
     """
+    generator_from(seed)
+    if size < 1:
+        raise ArgumentError("data.size", f"it must be positive, not {size}", "give e.g. 224")
     preparation = Normalization(MEAN, DEVIATION, with_pln=pln, flat=False)
     paths, labels = image_files(Path(folder), "train", official=official)
     if not 0 < validation < len(paths):

@@ -32,7 +32,7 @@ def check_parameters(parameters: Mapping[str, nn.Parameter]) -> None:
 def check_positive(**values: float) -> None:
     """Raise `ArgumentError` for a value that is not positive, by its name."""
     for name, value in values.items():
-        if not value > 0:
+        if not _is_number(value) or not value > 0:
             raise ArgumentError(name, f"it must be positive, not {value!r}", "give e.g. 1e-3")
 
 
@@ -46,8 +46,12 @@ def check_counts(**values: int) -> None:
 def check_fractions(**values: float) -> None:
     """Raise `ArgumentError` for a value outside [0, 1)."""
     for name, value in values.items():
-        if not 0 <= value < 1:
+        if not _is_number(value) or not 0 <= value < 1:
             raise ArgumentError(name, f"it must lie in [0, 1), not {value!r}", "give e.g. 0.9")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def check_among(name: str, value: str, known: Collection[str]) -> None:

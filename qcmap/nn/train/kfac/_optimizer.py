@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from qcmap.errors import ArgumentError, DataError, NumericalError
-from qcmap.nn._modes import device_of
+from qcmap.nn._modes import device_of, running
 from qcmap.nn._random import generator_from
 from qcmap.nn.train.kfac._blocks import GROUPS, Group, Names
 from qcmap.nn.train.kfac._checks import (
@@ -106,6 +106,8 @@ class KFAC(torch.optim.Optimizer):
     ) -> None:
         curvlinops_operator()
         check_positive(lr=lr, max_norm=max_norm)
+        if lr == math.inf:
+            raise ArgumentError("lr", "it must be finite", "give e.g. 1e-4")
         check_counts(inverse_every=inverse_every, curvature_every=curvature_every)
         check_fractions(momentum=momentum, decay=decay)
         check_among("loss", loss, LOSSES)
@@ -147,7 +149,8 @@ class KFAC(torch.optim.Optimizer):
         Raises
         ------
         DataError
-            For an empty batch, outputs that are not one tensor [batch, ...], or layers other than at first.
+            For an empty batch or one that the model does not run on, outputs that are not one tensor [batch, ...], or
+            layers other than at first.
         NumericalError
             If an output of the model or a factor is not finite; the averages are as they were then.
         ArgumentError
@@ -159,7 +162,8 @@ class KFAC(torch.optim.Optimizer):
             return
         inputs = inputs.to(device_of(self._model))
         if self._pass is None:
-            self._pass = self._first_pass(inputs)
+            with running(self._model, "inputs"):
+                self._pass = self._first_pass(inputs)
         labels, signs = (int(torch.randint(2**62, (), generator=self._generator)) for _ in range(2))
         rank = process_rank()
         found = measure_curvature(self._pass, inputs, self._fisher, (labels + rank, signs + rank))

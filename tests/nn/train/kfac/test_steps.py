@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from qcmap.errors import ArgumentError, DataError
 from qcmap.nn.train import KFAC
 from qcmap.nn.train.kfac._damping import Damping
 from tests.nn.train.kfac.exact import blocks, normal, seeded
@@ -172,3 +173,23 @@ def test_it_trains_where_a_factor_vanishes():
     for step in range(3):
         take_step(model, optimizer, step)
     assert all(bool(p.isfinite().all()) for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"lr": math.inf}, "lr: it must be finite"),
+        ({"lr": "fast"}, "lr: it must be positive, not 'fast'"),
+        ({"momentum": "0.9"}, r"momentum: it must lie in \[0, 1\), not '0.9'"),
+    ],
+    ids=str,
+)
+def test_a_step_of_no_number_is_refused(options, message):
+    """With an infinite rate a step of bounded norm was NaN."""
+    with pytest.raises(ArgumentError, match=message):
+        KFAC(network(), **options)
+
+
+def test_a_batch_that_the_model_does_not_run_on_is_named():
+    with pytest.raises(DataError, match="inputs: Sequential does not run on it"):
+        KFAC(network()).update_curvature(torch.zeros(2, 9))
