@@ -160,7 +160,11 @@ def perform(experiment: Experiment, size: str, output: Path, **changes: Any) -> 
     if unknown:
         raise ArgumentError(experiment.name, f"it has no setting {', '.join(sorted(unknown))}", "leave it out")
     settings = replace(settings, **changes)
-    output.mkdir(parents=True, exist_ok=True)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        rule = f"it cannot be made a folder ({error.strerror})"
+        raise ArgumentError(str(output), rule, "give a folder you may write to") from error
     start, cells = time.process_time(), Cells(output / "cells.json")
     result = experiment.run(settings, cells)
     report = {

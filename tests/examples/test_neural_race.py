@@ -12,7 +12,7 @@ from click.testing import CliRunner
 import qcmap as qc
 from examples.command import command
 from examples.data import SPLITS
-from examples.experiment import Cells
+from examples.experiment import Cells, perform
 from examples.neural_race import banks, data, frozen, transfer, xor
 from examples.neural_race.__main__ import main
 from examples.neural_race.hierarchy import HIERARCHY, across, scale
@@ -224,6 +224,12 @@ def test_parts_of_a_run_are_kept(tmp_path):
     path.write_text("{")
     with pytest.raises(DataError, match="delete it"):
         Cells(path)
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ArgumentError, match=r"run: it cannot be made a folder \(Not a directory\)"):
+        perform(EXPERIMENTS["fig8"], "tiny", tmp_path / "file" / "run")
 
 
 @pytest.mark.parametrize(

@@ -90,12 +90,12 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     write_whole(path, (json.dumps(plain(content), indent=1, allow_nan=False) + "\n").encode())
 
 
-def read_configuration(folder: Path) -> dict[str, Any]:
-    """Settings and facts of the run in a folder; raises `DataError` if they cannot be read."""
+def read_configuration(folder: Path, *parts: str) -> list[dict[str, Any]]:
+    """These mappings of the configuration in a folder; raises `DataError` if they cannot be read."""
     path = folder / CONFIGURATION
     try:
         content = json.loads(path.read_text())
-        return {**content["settings"], "facts": content["facts"]}
+        return [dict(content[part]) for part in parts]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(str(path), f"it is no configuration of a run ({error})", "give another folder") from error
 

@@ -208,8 +208,8 @@ class Trainer:
             self.load(state)
         else:
             if (self.folder / CONFIGURATION).exists():
-                held = read_configuration(self.folder)
-                kept = {name: held.get(name) for name in self._configuration}
+                held, facts = read_configuration(self.folder, "settings", "facts")
+                kept = {**{name: held.get(name) for name in self._configuration}, "facts": facts}
                 check_same_run(self.folder / CONFIGURATION, kept, self._configuration)
             if self.world.leads:
                 self.records.go_back(0)

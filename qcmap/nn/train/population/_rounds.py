@@ -9,7 +9,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from qcmap.nn.train._checkpoint import check_same_run
-from qcmap.nn.train._records import CONFIGURATION, RECORDS, Records, prepared_folder, versions, write_json
+from qcmap.nn.train._records import (
+    CONFIGURATION,
+    RECORDS,
+    Records,
+    prepared_folder,
+    read_configuration,
+    versions,
+    write_json,
+)
 from qcmap.nn.train._run import RunSettings
 from qcmap.nn.train.population._members import Point, Task
 from qcmap.nn.train.population._population import Population
@@ -74,16 +82,15 @@ class Rounds:
     def _configure(self, configuration: Mapping[str, Any]) -> None:
         path = self.folder / CONFIGURATION
         if path.exists():
-            kept = json.loads(path.read_text())
-            check_same_run(path, kept["settings"], json.loads(json.dumps(configuration["settings"])))
-            check_same_run(path, kept["population"], json.loads(json.dumps(configuration["population"])))
+            for kept, now in zip(read_configuration(self.folder, *configuration), configuration.values(), strict=True):
+                check_same_run(path, kept, json.loads(json.dumps(now)))
         write_json(path, {**configuration, "versions": versions()})
 
     def _go_on(self) -> None:
         """Take up the rounds that are written down whole."""
         path = self.folder / RECORDS
-        lines = path.read_text().splitlines() if path.exists() else []
-        ends = [k for k, line in enumerate(lines, start=1) if line.startswith('{"kind": "round"')]
+        lines = path.read_bytes().splitlines() if path.exists() else []
+        ends = [k for k, line in enumerate(lines, start=1) if line.startswith(b'{"kind": "round"')]
         self.records.go_back(ends[-1] if ends else 0)
         outcomes: dict[int, tuple[Point, ...]] = {}
         for row in self.records.rows:

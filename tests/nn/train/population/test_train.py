@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from qcmap.errors import ArgumentError, NumericalError
+from qcmap.errors import ArgumentError, DataError, NumericalError
 from qcmap.nn.train import RunSettings, read_run, run, settings_from
 from qcmap.nn.train.population import PopulationSettings, train_population
 from qcmap.nn.train.population._rounds import Rounds
@@ -115,6 +115,14 @@ def test_what_is_refused(tmp_path):
         train_population(tiny(schedule="cosine"), few(), output=tmp_path / "a", parallel=False)
     with pytest.raises(ArgumentError, match="data"):
         train_population(tiny(data="digitz"), few(), output=tmp_path / "b", parallel=False)
+    for name, rule in (
+        ("configuration.json", "it is no configuration of a run"),
+        ("records.jsonl", "it cannot be read"),
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).write_bytes(b"\xff{")
+        with pytest.raises(DataError, match=f"{name}: {rule}"):
+            train_population(tiny(), few(), output=tmp_path / name, parallel=False, resume=True)
 
 
 @pytest.mark.parametrize(
