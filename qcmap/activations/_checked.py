@@ -47,6 +47,7 @@ class Real:
         return result
 
 
+@dataclass(frozen=True, eq=False)
 class Checked(Real):
     """`Real`, refused besides where it is not finite."""
 

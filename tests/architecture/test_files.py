@@ -592,7 +592,7 @@ REFUSED = [
     ("kernel: [3, 3], p", "kernel: [3, 1.5], p", 7, "node 'a', kernel[1]", "an integer was expected, not 1.5", ""),
     ("kernel: [3, 3], p", "groups: 3, p", 7, "node 'a'", "8 channels do not fall into 3 equal groups", "divisor"),
     ("kernel: [3, 3], p", "padding: valid, p", 7, "node 'a', padding",
-     "an integer or 'same' or 'circular' was expected", ""),
+     "an integer or 'same' was expected", ""),
     ("kernel: [3, 3], p", "init: he, p", 7, "node 'a', init", "'delta' or 'fan_in' was expected, not 'he'", ""),
     ("parameters: p", "parameters: 7", 7, "node 'a', parameters", "a text or null was expected, not 7", ""),
     ("function: tanh", "function: tahn", 8, "node 'f', function", "no activation has this name", "tanh"),

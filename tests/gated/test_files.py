@@ -188,8 +188,11 @@ def test_command_reads_files_and_refuses_nonsense(tmp_path):
     [
         (("xor", "--solve", "--s", "3"), "--s: S and D of xor"),
         (("xor", "--solve", "--d", "1"), "--d: S and D of xor"),
-        (("routing:M=3,K=2", "--s", "3"), "--s: nothing is solved"),
-        (("routing:M=3,K=2", "--reduce", "--time", "3", "--start", "1"), "--start, --time: nothing is solved"),
+        (("routing:M=3,K=2", "--s", "3"), "--s: it says how to solve, but nothing is solved"),
+        (
+            ("routing:M=3,K=2", "--reduce", "--time", "3", "--start", "1"),
+            "--start, --time: it says how to solve, but nothing is solved",
+        ),
         (("routing:M=3,K=2", "--solve", "--d", "0"), "D: <x x^T> is 0 along mode 1"),
         (("routing:M=3,K=2", "--solve", "--time", "-1"), "times: "),
         (("routing:M=3,K=2,trained=maybe",), "trained: it must be true or false"),

@@ -102,7 +102,7 @@ def test_states_of_others_are_refused_whole():
         ({"damping": 1e-9}, "damping: it falls from"),
         ({"damping": math.inf}, "damping: it falls from"),
         ({"damping_decay": 1.1}, "damping: its decay"),
-        ({"damping_every": True}, "damping: it decays every"),
+        ({"damping_every": True}, "damping: it decays after so many steps"),
         ({"loss": "hinge"}, "loss: it is one of cross_entropy, squared_error, not 'hinge'"),
         ({"fisher": "empirical"}, "fisher: it is one of sampled, exact"),
         ({"seed": -1}, "seed: a seed is an integer"),
