@@ -111,17 +111,22 @@ def _load(row: OptimizerRow) -> Any:
         raise MissingExtra("optimizer", f"{row.name} needs {error.name}", "pip install 'qcmap[train]'") from error
 
 
+def check_rate(where: str, rate: float) -> None:
+    """Raise `ArgumentError` unless a learning rate is positive and no larger than a float32 can be."""
+    check_value(where, rate, float)
+    if rate <= 0:
+        raise ArgumentError(where, f"it must be positive, not {rate!r}", "give e.g. 3e-3")
+    if rate > torch.finfo(torch.float32).max:
+        raise ArgumentError(where, f"it must be a float32, not {rate!r}", "give e.g. 3e-3")
+
+
 def _check_numbers(options: Mapping[str, Any]) -> None:
     rate, momentum = options.get("learning_rate", 1.0), options.get("momentum", 0.0)
-    check_value("optimizer.learning_rate", rate, float)
+    check_rate("optimizer.learning_rate", rate)
     check_value("optimizer.momentum", momentum, float)
     for name, value in options.items():
         if isinstance(value, float) and math.isnan(value):
             raise ArgumentError(f"optimizer.{name}", "it is NaN", "give a number")
-    if rate <= 0:
-        raise ArgumentError("optimizer.learning_rate", f"it must be positive, not {rate!r}", "give e.g. 3e-3")
-    if rate > torch.finfo(torch.float32).max:
-        raise ArgumentError("optimizer.learning_rate", f"it must be a float32, not {rate!r}", "give e.g. 3e-3")
     if not 0 <= momentum < 1:
         raise ArgumentError("optimizer.momentum", f"it must lie in [0, 1), not {momentum!r}", "give e.g. 0.9")
 

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from qcmap.errors import ArgumentError
 from qcmap.nn._modes import device_of, modes_restored
 from qcmap.nn.train._batches import Part, parts_of
 from qcmap.nn.train._check import check_examples, check_fit, check_precision, device_named, dtype_of, plan_of
@@ -23,7 +22,7 @@ from qcmap.nn.train._evaluate import evaluated
 from qcmap.nn.train._examples import Splits
 from qcmap.nn.train._losses import LOSSES, Loss
 from qcmap.nn.train._measures import Measure, Moment, measured
-from qcmap.nn.train._optimizers import state_classes
+from qcmap.nn.train._optimizers import check_rate, state_classes
 from qcmap.nn.train._parts import Parts
 from qcmap.nn.train._progress import Bar, Silent, progress_bar
 from qcmap.nn.train._randomness import derived_seed, own_randomness, seed_everything
@@ -132,8 +131,7 @@ class Trainer:
 
     @learning_rate.setter
     def learning_rate(self, rate: float) -> None:
-        if not (math.isfinite(rate) and rate > 0):
-            raise ArgumentError("learning_rate", f"it must be positive and finite, not {rate!r}", "give e.g. 3e-3")
+        check_rate("learning_rate", rate)
         scale = rate / self.parts.rates[0]
         self.parts.rates = [own * scale for own in self.parts.rates]
 

@@ -94,6 +94,15 @@ def test_a_file_of_the_official_size_with_another_hash(tmp_path):
         check_official(path, 5, "0" * 32)
 
 
+def test_labels_of_the_official_data_lie_below_ten():
+    """A file may have the official size and another content."""
+    found = data.Images(np.zeros((3, 2, 2, 1), np.uint8), np.array([0, 9, 10]))
+    found[:2].check("here", 10)
+    found.check("here")
+    with pytest.raises(DataError, match=r"here: it has a label 10, but classes are 0 \.\. 9"):
+        found.check("here", 10)
+
+
 def test_cifar_in_its_format(cifar):
     folder, rows = cifar
     train, test = data.read_cifar10(folder, official=False)

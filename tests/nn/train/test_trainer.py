@@ -192,6 +192,9 @@ def test_a_rate_set_on_the_way_is_kept(tmp_path):
     trainer.learning_rate = 0.01
     trainer.train(5)
     assert [row["learning_rate"] for row in trainer.result().steps] == [0.05, 0.01]
+    for rate in (0.0, -1.0, math.nan, 1e300, "fast"):
+        with pytest.raises(ArgumentError, match="learning_rate: it must be "):
+            trainer.learning_rate = rate
     again = Trainer(net(), splits(), settings(schedule=Choice("constant")), output=tmp_path, resume=True)
     assert again.learning_rate == 0.01
 

@@ -54,7 +54,7 @@ def read_cifar10(folder: Path, *, official: bool = True) -> tuple[Images, Images
     images, labels = (np.concatenate(arrays) for arrays in zip(*batches[:-1], strict=True))
     train, test = Images(images, labels), Images(*batches[-1])
     for part in (train, test):
-        part.check(str(folder))
+        part.check(str(folder), 10 if official else None)
     return train, test
 
 

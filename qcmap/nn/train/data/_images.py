@@ -28,11 +28,17 @@ class Images:
     def __getitem__(self, rows: slice | np.ndarray) -> Images:
         return Images(self.pixels[rows], self.labels[rows])
 
-    def check(self, where: str) -> None:
-        """Raise `DataError`, naming where they come from, if there are not as many labels as images, or none."""
+    def check(self, where: str, classes: int | None = None) -> None:
+        """Raise `DataError`, naming where they come from, for a number of labels that is none or not that of images.
+
+        With a number of classes, labels must be below it.
+        """
         if len(self.pixels) != len(self.labels) or len(self.labels) == 0:
             rule = f"{len(self.pixels)} images do not go with {len(self.labels)} labels"
             raise DataError(where, rule, "fetch both files anew")
+        if classes is not None and self.labels.max() >= classes:
+            rule = f"it has a label {self.labels.max()}, but classes are 0 .. {classes - 1}"
+            raise DataError(where, rule, "fetch it anew, or say official=False for other data in this format")
 
     def scaled(self) -> np.ndarray:
         """The pixels as float32 in [0, 1]."""

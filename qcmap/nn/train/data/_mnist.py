@@ -53,7 +53,7 @@ def read_mnist(folder: Path, *, official: bool = True) -> tuple[Images, Images]:
         for kind in ("train", "t10k")
     )
     for images in (train, test):
-        images.check(str(folder))
+        images.check(str(folder), 10 if official else None)
     return train, test
 
 

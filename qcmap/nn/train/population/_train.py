@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from qcmap.errors import MissingExtra, NumericalError
+from qcmap.errors import ArgumentError, MissingExtra, NumericalError
+from qcmap.nn.train._choice import check_value
 from qcmap.nn.train._records import SUMMARY, write_json
 from qcmap.nn.train._run import RunSettings
 from qcmap.nn.train.population._result import PopulationResult, trained_rows
@@ -58,6 +59,9 @@ def train_population(
     QCMapError
         As `qcmap.nn.train.run`, and for a worker that failed too often; the records are whole.
     """
+    check_value("retries", retries, int)
+    if retries < 0:
+        raise ArgumentError("retries", f"a worker may fail 0 times or more, not {retries}", "give 0 or more")
     train = _on_ray() if parallel else _here
     rounds = Rounds(settings, population, output, resume=resume)
     train(rounds, settings, retries)

@@ -115,6 +115,9 @@ def test_what_is_refused(tmp_path):
         train_population(tiny(schedule="cosine"), few(), output=tmp_path / "a", parallel=False)
     with pytest.raises(ArgumentError, match="data"):
         train_population(tiny(data="digitz"), few(), output=tmp_path / "b", parallel=False)
+    for retries in (-1, 0.5):
+        with pytest.raises(ArgumentError, match=f"retries: .* not {retries}"):
+            train_population(tiny(), few(), output=tmp_path / "b", parallel=False, retries=retries)
     for name, rule in (
         ("configuration.json", "it is no configuration of a run"),
         ("records.jsonl", "it cannot be read"),
