@@ -9,7 +9,7 @@ import torch
 
 import qcmap as qc
 import qcmap.nn as qnn
-from qcmap.errors import ArgumentError, DataError, NumericalError
+from qcmap.errors import ArchitectureError, ArgumentError, DataError, NumericalError
 from qcmap.paths import (
     GateFunction,
     GateNetwork,
@@ -179,3 +179,28 @@ def test_counts_that_python_does_not_print():
     deep = qc.zoo.mlp(3000, width=100, in_channels=2, out_channels=1, activation="relu")
     with pytest.raises(ArgumentError, match=r"has about 2\.00e\+6000 paths"):
         path_table(deep)
+
+
+def test_networks_without_gates_or_without_weights():
+    b = qc.Builder("linear")
+    linear = b.build([b.affine(b.input("x", 2), 3)])
+    x = np.array([[1.0, 2.0], [3.0, -1.0]])
+    for gates in (Gates.all_open(linear, 2), random_gates(linear, 2, 0.5)):
+        np.testing.assert_array_equal(qc.path_kernel(linear, gates, x), 3 * x @ x.T)
+        np.testing.assert_array_equal(gated_ntk(linear, random_weights(linear, 1.0), gates, x), 3 * x @ x.T)
+    np.testing.assert_array_equal(expected_path_kernel(linear, x, 0.5), 3 * x @ x.T)
+    with pytest.raises(DataError, match=r"has none.*use Gates.all_open"):
+        qc.path_kernel(linear, {}, x)
+    b = qc.Builder("bare")
+    bare = b.build([b.activation(b.input("x", 2), "relu", name="r")])
+    gates = Gates.all_open(bare, 2)
+    for call in (
+        lambda: random_weights(bare, 1.0),
+        lambda: chain_moments(bare, gates, x, 1.0),
+        lambda: exhaustive_moments(bare, gates, x, 1.0),
+        lambda: monomial_moments(bare, gates, x, 1.0),
+        lambda: value_tangent(path_table(bare), {}),
+        lambda: adapting_kernels(bare, {}, {}, x, GateFunction(4)),
+    ):
+        with pytest.raises(ArchitectureError, match="bare: it has no layer of weights"):
+            call()

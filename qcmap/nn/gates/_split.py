@@ -34,6 +34,7 @@ from qcmap.nn.gates._parts import added, preactivations, values
 from qcmap.nn.gates._path_kernel import gates_of, inputs_by_node, kernel_blocks, whole
 from qcmap.nn.gates._pools import Windows
 from qcmap.nn.tracing import traced
+from qcmap.numeric.maps._arguments import integer
 from qcmap.numeric.paths._gates import Gates as PathGates
 from qcmap.numeric.paths._kernel import KernelBlock
 
@@ -180,7 +181,7 @@ class SplitModel(nn.Module):
 
     def path_gates(self, *inputs: Tensor, block: int = 1024) -> PathGates:
         """The gates of inputs [n, ...] as `qcmap.paths` takes them, computed for ``block`` inputs at once."""
-        return gates_of(self, inputs, block)
+        return gates_of(self, inputs, integer(block, least=1, name="block"))
 
     def path_kernel(self, *inputs: Tensor) -> NDArray[np.float64]:
         """The neural path kernel H [n, n] of inputs [n, ...] at their own gates (NPF, definition 2.2).

@@ -17,7 +17,7 @@ from qcmap.numeric.paths._gates import Gates, Layered, gates_of, inputs_of
 from qcmap.numeric.paths._network import GatedPass, run_gated, run_with
 from qcmap.numeric.paths._table import PathTable, flat_gates, path_table
 from qcmap.numeric.paths._tangent import weight_gradient
-from qcmap.numeric.paths._weights import Weights, weights_of
+from qcmap.numeric.paths._weights import Weights, check_layers, weights_of
 
 Array = NDArray[np.float64]
 Forwards = Literal["relu", "gate"]
@@ -91,6 +91,7 @@ class GateNetwork:
         forwards: Forwards = "relu",
     ) -> None:
         self.weights = weights_of(arch, weights)
+        check_layers(self.weights.units)
         if not isinstance(gate, GateFunction):
             raise ArgumentError("gate", f"it is a GateFunction, not {type(gate).__name__}", "give GateFunction(beta=4)")
         self.units, self.gate = self.weights.units, GateFunction(gate.beta, gate.epsilon)  # on arrays, if of tensors

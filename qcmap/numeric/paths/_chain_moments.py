@@ -18,7 +18,7 @@ from qcmap.architecture import Affine, Architecture, Input, Node, Nonlinear, Out
 from qcmap.errors import ArchitectureError, NumericalError
 from qcmap.numeric.paths._gates import Gates, Layered, gates_of, inputs_of
 from qcmap.numeric.paths._moments import KernelMoments
-from qcmap.numeric.paths._weights import Kind, check_kind, scales_of
+from qcmap.numeric.paths._weights import Kind, check_kind, check_layers, scales_of
 
 Array = NDArray[np.float64]
 
@@ -101,6 +101,7 @@ def chain_moments(
 def _walked(gates: Gates, inputs: Layered, sigmas: dict[str, float], kind: Kind) -> tuple[Array, Array]:
     """E K and E K^2, [n, n] each."""
     units = gates.units
+    check_layers(units)
     for node in units.architecture.nodes:
         _refuse(units, node)
     fourth = 1.0 if kind == "sign" else 3.0

@@ -107,6 +107,8 @@ class Gates:
             For an architecture with max pooling.
         """
         units, count = arch if isinstance(arch, Units) else Units.of(arch), integer(count, least=1, name="count")
+        if not (units.activations or units.max_pools or units.variables):
+            return cls(units, count, {}, {}, {})
         ones = {name: np.ones((count, *units.shape(name)), dtype=np.uint8) for name in units.activations}
         return cls.of(units, ones | {name: np.ones(count, dtype=np.uint8) for name in units.variables})
 
@@ -165,6 +167,9 @@ def inputs_of(units: Units, x: Any, count: int | None = None) -> Layered:
             raise DataError(name, "inputs are finite numbers", "take out what is not")
         arrays[name] = array
     counts = {name: array.shape[1] for name, array in arrays.items()}
+    if count == 0:
+        rule = "the architecture has none, so that they do not say how many examples there are"
+        raise DataError("gates", rule, "use Gates.all_open(arch, n)")
     wanted = next(iter(counts.values())) if count is None else count
     if set(counts.values()) != {wanted}:
         raise DataError("x", f"it has {counts} examples, but {wanted} are needed", "give one row an example")

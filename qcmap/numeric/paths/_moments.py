@@ -20,7 +20,7 @@ from qcmap.errors import ArgumentError
 from qcmap.numeric.paths._checks import finite
 from qcmap.numeric.paths._gates import Gates
 from qcmap.numeric.paths._table import PathTable, path_table
-from qcmap.numeric.paths._weights import Kind, Weights, check_kind, scales_of
+from qcmap.numeric.paths._weights import Kind, Weights, check_kind, check_layers, scales_of
 
 Array = NDArray[np.float64]
 
@@ -145,6 +145,7 @@ def _polynomial_moments(monomials: Integers, coefficients: Array, kind: Kind) ->
 
 def _sizes(units: Units, scale: float | Mapping[str, float]) -> Array:
     """sigma of every weight, by its number."""
+    check_layers(units)
     found = scales_of(units, scale)
     return Weights(units, {name: np.full(shape, found[name]) for name, shape in units.weights.items()}).flat
 

@@ -153,6 +153,8 @@ def random_gates(arch: Architecture | Units, count: int, mean: float, *, seed: i
     units = arch if isinstance(arch, Units) else Units.of(arch)
     random, mu = np.random.default_rng(integer(seed, least=0, name="seed")), _probability(mean)
     count = integer(count, least=1, name="count")
+    if not (units.activations or units.variables):
+        return Gates.all_open(units, count)
     gates: dict[str, Any] = {name: random.random((count, *units.shape(name))) < mu for name in units.activations}
     return Gates.of(units, gates | {name: random.random(count) < mu for name in units.variables})
 
@@ -170,9 +172,10 @@ def expected_path_kernel(arch: Architecture | Units, x: Any, mean: float) -> Arr
     mu = _probability(mean)
     count = next(iter(inputs_of(units, x).values())).shape[1]
 
-    def constant(value: float) -> dict[str, Array]:
+    def constant(value: float) -> Gates:
         gates = {name: np.full((count, *units.shape(name)), value) for name in units.activations}
-        return gates | {name: np.full(count, value) for name in units.variables}
+        gates |= {name: np.full(count, value) for name in units.variables}
+        return Gates.of(units, gates) if gates else Gates.all_open(units, count)
 
     apart, own = (path_kernel(units, constant(value), x) for value in (mu, mu**0.5))
     return np.where(np.eye(count, dtype=bool), own, apart)

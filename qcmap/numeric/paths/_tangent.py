@@ -20,7 +20,7 @@ from qcmap.numeric.paths._edges import Numbering
 from qcmap.numeric.paths._gates import Gates, Layered
 from qcmap.numeric.paths._network import GatedPass, run_gated, run_relu
 from qcmap.numeric.paths._table import PathTable
-from qcmap.numeric.paths._weights import Weights, weights_of
+from qcmap.numeric.paths._weights import Weights, check_layers, weights_of
 
 Array = NDArray[Any]
 
@@ -165,6 +165,7 @@ def value_tangent(table: PathTable, weights: Weights | Mapping[str, Any]) -> Val
     DataError
         For weights that do not fit.
     """
+    check_layers(table.units)
     flat = np.append(weights_of(table.units, weights).flat, 1)
     if flat.dtype.kind == "i" and table.count * largest(flat) ** (2 * table.weights.shape[1]) >= 2**62:
         flat = flat.astype(float)  # sparse arrays have no integers beyond 64 bits

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qcmap.architecture import Architecture, Units
-from qcmap.errors import ArgumentError, DataError
+from qcmap.errors import ArchitectureError, ArgumentError, DataError
 from qcmap.numeric.maps._arguments import integer
 from qcmap.numeric.paths._checks import finite, mapping, real_array, wide
 from qcmap.numeric.paths._gates import positive_number
@@ -72,7 +72,7 @@ class Weights:
     @cached_property
     def flat(self) -> NDArray[Any]:
         """All weights in one row, layers in the order of the graph."""
-        return np.concatenate([array.reshape(-1) for array in self.arrays.values()])
+        return np.concatenate([array.reshape(-1) for array in self.arrays.values()]) if self.arrays else np.empty(0)
 
     def replaced(self, flat: NDArray[Any]) -> Weights:
         """Other weights, given as `flat` has them."""
@@ -119,6 +119,7 @@ def random_weights(
     """
     units = arch if isinstance(arch, Units) else Units.of(arch)
     check_kind(kind)
+    check_layers(units)
     random, arrays = np.random.default_rng(integer(seed, least=0, name="seed")), {}
     for name, sigma in scales_of(units, scale).items():
         shape = units.weights[name]
@@ -133,6 +134,12 @@ def check_kind(kind: object) -> None:
     """Raise `ArgumentError` unless this is a distribution of weights."""
     if kind not in ("sign", "gaussian"):
         raise ArgumentError("kind", f"weights are 'sign' or 'gaussian', not {kind!r}", "choose one")
+
+
+def check_layers(units: Units) -> None:
+    """Raise `ArchitectureError` for an architecture without weights."""
+    if not units.weights:
+        raise ArchitectureError(units.architecture.name, "it has no layer of weights", "add an affine layer")
 
 
 def scales_of(units: Units, scale: float | Mapping[str, float]) -> dict[str, float]:
