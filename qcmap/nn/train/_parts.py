@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from qcmap.errors import ArgumentError, NumericalError
+from qcmap.errors import ArgumentError, DataError, NumericalError
 from qcmap.nn.train._distributed import World, copied, shard
 from qcmap.nn.train._losses import Loss
 from qcmap.nn.train._optimizers import OPTIMIZERS, optimizer_for
@@ -71,6 +71,14 @@ class Parts:
             except NumericalError:
                 return False
         return True
+
+    def outputs(self, inputs: Tensor) -> Any:
+        """What the model makes of a part of a batch; raises `DataError` if it does not train on so few examples."""
+        try:
+            return self.forward(inputs)
+        except ValueError as error:  # as of a batch norm that has one number to a channel
+            rule = f"the model does not train on {len(inputs)} of its examples ({error})"
+            raise DataError("train", rule, "set drop_last, or another batch_size") from error
 
     def take_step(self) -> bool:
         """Clip, step, and forget the gradients; False, and no step, if an optimiser finds that it is not finite."""

@@ -147,6 +147,8 @@ class Trainer:
         ------
         ArgumentError
             If the folder cannot be written any more: the old checkpoint is whole.
+        DataError
+            If the model does not train on so few examples as a last batch or a part has.
         """
         last = self.steps if until is None else min(until, self.steps)
         shown = progress and self.world.leads
@@ -261,7 +263,7 @@ class Trainer:
             return [torch.full((), math.nan, device=self.device)] * (2 if self._hits is None else 1)
         with without_meeting(self.parts.forward, last=part.last):
             with self.parts.precision.autocast():
-                outputs = self.parts.forward(inputs)
+                outputs = self.parts.outputs(inputs)
                 total = self.loss.total(outputs, targets)
             self.parts.precision.backward(total, self.world.size / part.size if part.counts else 0.0)
         if self._hits is not None:

@@ -379,6 +379,13 @@ def test_what_a_model_does_not_run_on_is_refused_by_split():
             Trainer(net(), splits(), settings(), device=device)
 
 
+def test_a_last_batch_too_small_for_a_batch_norm_is_named():
+    """Ninety examples in batches of 89 leave one."""
+    with pytest.raises(DataError, match=r"train: the model does not train on 1 of its examples .*set drop_last"):
+        Trainer(net(), splits(), settings(batch_size=89)).train()
+    assert Trainer(net(), splits(), settings(batch_size=89, drop_last=True)).train().step == 3
+
+
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_autocast_would_leave_float64_as_it_is(precision):
     with pytest.raises(
