@@ -131,7 +131,7 @@ class Architecture:
 
     def __getitem__(self, node: str) -> Node:
         """The node with this id; raises `ArchitectureError` with the nearest ids if there is none."""
-        if node not in self.index:
+        if not isinstance(node, str) or node not in self.index:
             raise unknown_node(self.name, node, self.index)
         return self.nodes[self.index[node]]
 

@@ -31,7 +31,7 @@ def log_of(psi: ArrayLike) -> Array:
     """Log psi; raises `ArgumentError` unless psi is finite and at least 1, where slope polynomials are defined."""
     try:
         values = np.asarray(psi, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ArgumentError("psi", f"slopes are defined for numbers, not {psi!r}", "give finite psi >= 1") from None
     bad = ~(np.isfinite(values) & (values >= 1))
     if bad.any():

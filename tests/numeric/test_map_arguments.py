@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import qcmap as qc
-from qcmap.errors import ArgumentError, NumericalError
+from qcmap import numeric
+from qcmap.errors import ArchitectureError, ArgumentError, NumericalError
 from qcmap.numeric import LocalMaps, Transform, local_maps, network_maps
 
 RELU, CHAIN = local_maps("relu"), qc.zoo.mlp(3, activation="tanh")
@@ -37,12 +38,62 @@ RELU, CHAIN = local_maps("relu"), qc.zoo.mlp(3, activation="tanh")
         lambda: local_maps("tanh", Transform(qc.activation("relu"), 2.0)),
         lambda: local_maps("tanh", 3),
         lambda: local_maps("tanh").iterated(0.3, 4, 2.0, 3.0),
+        lambda: RELU.c(np.ma.masked_array([0.5, 7.0], mask=[False, True])),
+        lambda: RELU.q(np.datetime64("2020")),
+        lambda: network_maps(CHAIN).dc(0.5, order=1 + 0j),
+        lambda: network_maps(CHAIN).propagate_jet(0.5, order=np.zeros(0)),
+        lambda: numeric.conditions(None),
+        lambda: numeric.conditions(Transform(qc.activation("tanh")), order=8),
+        lambda: numeric.edge_of_chaos("tanh", weight_variance=1.2, transform=3),
+        lambda: numeric.edge_of_chaos("tanh", weight_variance=10**400),
+        lambda: numeric.edge_of_chaos("tanh", weight_variance=1.2, q_range=np.array(0.3)),
+        lambda: numeric.dynamics("tanh", q=[1, [2, 3]]),
+        lambda: numeric.growing("tanh", 3, 0.5, residual_weight=1e200),
+        lambda: numeric.growing("tanh", 3, 0.5, residual_weight=1e-200, shortcut_weight=0),
+        lambda: numeric.growing("tanh", 3, 0.5, shaping=qc.dks(CHAIN, 1.5)),
+        lambda: numeric.q_fixed_points(None, RELU.dq),
+        lambda: numeric.q_fixed_points(RELU.q, RELU.dq, grid=1.5),
+        lambda: numeric.ntk_gram(None, np.eye(3)),
+        lambda: next(numeric.sampled_networks(None, {}, networks=1)),
+        lambda: next(numeric.sampled_networks(CHAIN, 3, networks=1)),
+        lambda: numeric.selu_like("elu", parameter=[]),
+        lambda: numeric.solve(qc.activation("tanh"), 10**400),
+        lambda: numeric.solve(qc.activation("tanh"), 1.1, q_slope=np.zeros(0)),
+        lambda: qc.dks(CHAIN, psi=10**400),
+        lambda: qc.tat(CHAIN, tau=10**400),
+        lambda: numeric.follow("tanh", 1.1, 10**400),
+        lambda: numeric.certified_q("tanh", digits=10**400),
     ],
 )
 def test_bad_arguments(call):
     with pytest.raises(ArgumentError) as error:
         call()
     assert error.value.remedy
+
+
+def test_nodes_are_named_by_text():
+    shaping = qc.dks(CHAIN, 1.5)
+    for call in (CHAIN.__getitem__, shaping.at, network_maps(CHAIN).at, lambda node: qc.ntk(CHAIN, 0.5, target=node)):
+        with pytest.raises(ArchitectureError, match="no node"):
+            call(["layer1.affine"])
+
+
+def test_no_q_values_give_no_values():
+    maps = network_maps(CHAIN)
+    assert maps.c(0.5, []).shape == (0,)
+    assert maps.dc([0.5], [1.0], np.zeros((2, 0))).shape == (2, 0)
+    assert maps.propagate(0.5, np.zeros((2, 0)))[maps.target].c.shape == (2, 0)
+
+
+@pytest.mark.parametrize("q", [1e-300, 1e300])
+def test_sampling_errors_at_q_whose_square_is_no_float(q):
+    with pytest.raises(NumericalError, match="squares"):
+        numeric.sampling_error("tanh", 0.5, width=10, depth=2, q=q)
+
+
+def test_q_values_of_blocks_leave_the_floats():
+    with pytest.raises(NumericalError, match="after 3 blocks"):
+        numeric.growing("relu", 5, 0.5, residual_weight=0, shortcut_weight=1e60)
 
 
 class TestScaleFree:

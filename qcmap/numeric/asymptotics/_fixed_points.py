@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from qcmap.errors import ArgumentError, NumericalError
 from qcmap.numeric.asymptotics._checked import is_number
+from qcmap.numeric.maps._arguments import integer
 
 Array = NDArray[np.float64]
 QMap = Callable[[Array], Array]
@@ -83,14 +84,17 @@ def q_fixed_points(
     Raises
     ------
     ArgumentError
-        Unless 0 < low < high, finite.
+        Unless 0 < low < high, finite, the maps are functions, and the grid has 3 points or more.
     """
     if not (isinstance(between, Sequence) and len(between) == 2 and all(map(is_number, between))):
         raise ArgumentError("between", f"it is a range 0 < low < high, not {between!r}", "give two such numbers")
     low, high = between
     if not (0 < low < high < math.inf):
         raise ArgumentError("between", f"it is a range 0 < low < high, not {between!r}", "give two such numbers")
-    q = np.geomspace(low, high, grid)
+    for name, function in (("q_map", q_map), ("q_slope", q_slope)):
+        if not callable(function):
+            raise ArgumentError(name, f"it is a function of arrays, not {function!r}", "give local_maps(...).q and .dq")
+    q = np.geomspace(low, high, integer(grid, least=3, name="grid", most=1 << 20))
     values = _defined(q_map, q)
     good = np.isfinite(values)
     if good.sum() < 2:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from qcmap.activations import Activation, activation
 from qcmap.architecture import Affine, Architecture, Output, Scale
-from qcmap.errors import ArchitectureError, ArgumentError
+from qcmap.errors import ArchitectureError, ArgumentError, NumericalError
 from qcmap.numeric.asymptotics._checked import is_number, one_q
 from qcmap.numeric.maps._arguments import correlation, integer, numbers
 from qcmap.numeric.maps._local import LocalMaps, local_maps
@@ -91,18 +92,28 @@ def growing(
     ArchitectureError
         If the branch does not end in an affine layer.
     ArgumentError
-        For weights that are not finite, or not one a block, or all zero in a block.
+        For weights that are not finite, or not one a block, or all zero in a block, and for a shaping without an
+        architecture.
+    NumericalError
+        If q values leave the range of floats.
     """
     blocks = integer(blocks, least=0, name="blocks")
     w, s = _weights("residual_weight", residual_weight, blocks), _weights("shortcut_weight", shortcut_weight, blocks)
+    with np.errstate(over="ignore", under="ignore"):
+        w, s = w * w, s * s
+        if not np.isfinite(w + s).all():
+            raise ArgumentError("residual_weight", "squares of the weights overflow", "give smaller ones")
     if not ((w != 0) | (s != 0)).all():
-        raise ArgumentError("residual_weight", "a block with both weights 0 has no output", "give it one that is not 0")
+        what = "a block whose weights both have the square 0 has no output"
+        raise ArgumentError("residual_weight", what, "give it one that is not 0")
     maps = _maps(branch, shaping)
     here, now = correlation(numbers("c", c)), one_q(q)
     cs, qs, slopes = [here], [now], [1.0]
-    for residual, shortcut in zip(w**2, s**2, strict=True):
+    for residual, shortcut in zip(w.tolist(), s.tolist(), strict=True):
         first, second = residual * float(maps.q(now)) if residual else 0.0, shortcut * now
         total = first + second
+        if not (math.isfinite(total) and total > 0):
+            raise NumericalError("q", f"it is {total} after {len(qs)} blocks", "use weights nearer to 1")
         if residual:
             rate = float(maps.dc(1.0, now, now))
             here = np.clip((first * maps.c(here, now, now) + second * here) / total, -1.0, 1.0)
@@ -127,10 +138,12 @@ def _weights(name: str, value: float | Sequence[float], blocks: int) -> Array:
 
 
 def _maps(branch: Architecture | LocalMaps | Activation | str, shaping: Shaping | None) -> LocalMaps | NetworkMaps:
-    if isinstance(branch, LocalMaps):
-        return branch
     if not isinstance(branch, Architecture):
-        return local_maps(activation(branch))
+        if shaping is not None:
+            raise ArgumentError(
+                "shaping", "it belongs to an architecture", "give local_maps(act, shaping[...]) instead"
+            )
+        return branch if isinstance(branch, LocalMaps) else local_maps(activation(branch))
     maps = network_maps(branch, shaping)
     node = branch[maps.target]
     while isinstance(node.op, Scale | Output):

@@ -35,7 +35,7 @@ from qcmap.architecture import (
     Upsample,
 )
 from qcmap.errors import ArchitectureError, ArgumentError
-from qcmap.numeric.maps._arguments import integer
+from qcmap.numeric.maps._arguments import integer, numbers
 from qcmap.numeric.maps._network import network_maps
 from qcmap.numeric.maps._shaping import Shaping
 from qcmap.numeric.maps._walk import Kept
@@ -87,14 +87,15 @@ def sampled_networks(
     ArchitectureError
         Naming the node: channels that are not numbers, or an op that is not a function of single locations.
     """
-    if weights not in ("gaussian", "orthogonal"):
+    if not (isinstance(weights, str) and weights in ("gaussian", "orthogonal")):
         raise ArgumentError("weights", f"there is no initialization {weights!r}", "choose 'gaussian' or 'orthogonal'")
     count = integer(networks, least=1, name="networks")
+    maps = network_maps(arch, shaping)
     if arch.symbols:
         what = f"it has symbols or gates: {', '.join(arch.symbols)}"
         raise ArchitectureError(arch.name, what, "give them numbers with arch.substitute(...)")
     given = {name: _feature_map(name, inputs) for name in arch.inputs}
-    maps, random = network_maps(arch, shaping), np.random.default_rng(integer(seed, least=0, name="seed"))
+    random = np.random.default_rng(integer(seed, least=0, name="seed"))
     transforms = {node.id: maps.local(node.id).transform for node in arch.nodes if isinstance(node.op, Nonlinear)}
     layers = _Layers(random, orthogonal=weights == "orthogonal")
     rules = {
@@ -164,9 +165,9 @@ class _Layers:
 
 
 def _feature_map(name: str, inputs: Mapping[str, ArrayLike]) -> Array:
-    if name not in inputs:
+    if not isinstance(inputs, Mapping) or name not in inputs:
         raise ArgumentError("inputs", f"there is no feature map for {name!r}", "give one for each input node")
-    z = np.asarray(inputs[name], dtype=np.float64)
+    z = numbers("inputs", inputs[name])
     if z.ndim not in (2, 3) or not z.size or not np.isfinite(z).all():
         what = f"{name!r} is a finite array [channels, samples] or [channels, samples, locations], not {z.shape}"
         raise ArgumentError("inputs", what, "give such an array")

@@ -21,7 +21,7 @@ from qcmap.architecture import (
     Scale,
     is_symbolic,
 )
-from qcmap.errors import ArchitectureError, ArgumentError
+from qcmap.errors import ArchitectureError, ArgumentError, NumericalError
 from qcmap.numeric.asymptotics._checked import one_q
 from qcmap.numeric.asymptotics._pair_moments import PairMoments, pair_moments
 from qcmap.numeric.maps._arguments import correlation, integer
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from qcmap.numeric.maps._shaping import Shaping
 
 Array = NDArray[np.float64]
+
+_LEAST = 1e-60
+"""Products of a few q values above this, and below its inverse, are floats."""
 
 _moments = lru_cache(maxsize=4096)(pair_moments)
 
@@ -119,7 +122,7 @@ def sampling_error(
     ArgumentError
         For values out of range, or a missing width or depth.
     NumericalError
-        If a fourth moment is not finite.
+        If a fourth moment is not finite, or a q value is so large or small that its powers are no floats.
     """
     steps = tuple(_steps(source, width, depth, shaping))
     c, q = correlation(c), one_q(q)
@@ -148,10 +151,13 @@ def _walk(steps: tuple[Step, ...], q: float, c: float) -> Iterator[tuple[float, 
             sampled = k.jacobian @ drawn @ k.jacobian.T + k.covariance / width
         elif step.width is not None:
             s, drawn, width = step.weight * s + step.bias, step.weight**2 * sampled, step.width
-            sampled = drawn + _normal(*s) / width
+            with np.errstate(over="ignore"):
+                sampled = drawn + _normal(*s) / width
         else:
             s, drawn, sampled = step.weight * s, step.weight**2 * drawn, step.weight**2 * sampled
         q1, q2, m = (float(value) for value in s)
+        if not _LEAST < min(q1, q2) <= max(q1, q2) < 1 / _LEAST:
+            raise NumericalError(step.node, f"its q value is {q1:.3g}, and variances are squares of it", "scale inputs")
         cosine = m / math.sqrt(q1 * q2)
         gradient = np.array([-cosine / (2 * q1), -cosine / (2 * q2), 1 / math.sqrt(q1 * q2)])
         variance = float(gradient @ sampled @ gradient)

@@ -194,6 +194,7 @@ class _Grid:
         *,
         apart: bool = False,
     ) -> None:
+        walk = KernelWalk(arch, shaping, target, tangent=kind == "ntk")
         _one_input(arch)
         q, self.units = _inputs("x", x, arch)
         self.symmetric = x2 is None
@@ -201,7 +202,6 @@ class _Grid:
         if self.units.shape[1] != self.units2.shape[1]:
             what = f"inputs have {self.units.shape[1]} components in x and {self.units2.shape[1]} in x2"
             raise ArgumentError("x2", what, "give both the same number of columns")
-        walk = KernelWalk(arch, shaping, target, tangent=kind == "ntk")
         self.layers = walk.layers if layers is None else tuple(chosen_layers(walk.layers, layers))
         self.shape = (len(self.units), len(self.units2))
 

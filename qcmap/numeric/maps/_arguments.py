@@ -29,7 +29,7 @@ def numbers(name: str, value: ArrayLike) -> Array:
     """An array of real numbers; raises `ArgumentError` for anything else."""
     try:
         array = np.asarray(value)
-        if array.dtype.kind in "cSU":
+        if array.dtype.kind in "cSUMm" or np.ma.is_masked(value):
             raise TypeError
         return np.asarray(array, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):

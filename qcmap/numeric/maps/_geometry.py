@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from qcmap.errors import ArgumentError, NumericalError
+from qcmap.errors import NumericalError
 from qcmap.numeric.maps._arguments import correlation, one
 from qcmap.numeric.maps._bounds import deviation_bounds, flatness
 
@@ -124,11 +124,3 @@ def _largest(function: Callable[[Array], Array], count: int = 512) -> tuple[floa
         low, high = float(theta[max(k - 1, 0)]), float(theta[min(k + 1, count)])
         count = 32
     return best, at
-
-
-def derivative_order(order: int, most: int, least: int = 1) -> int:
-    """The order of a derivative, from ``least`` to ``most``; raises `ArgumentError` for another."""
-    if isinstance(order, bool) or order not in range(least, most + 1):
-        what = f"it must be an integer from {least} to {most}, not {order!r}"
-        raise ArgumentError("order", what, "give such an integer")
-    return int(order)

@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from qcmap.activations import Activation
 from qcmap.architecture import Architecture, Node, Nonlinear, refuse_without_maps
 from qcmap.errors import ArchitectureError, ArgumentError, QCMapError
-from qcmap.numeric.maps._arguments import correlation, positive, together
-from qcmap.numeric.maps._geometry import CMap, derivative_order
+from qcmap.numeric.maps._arguments import correlation, integer, positive, together
+from qcmap.numeric.maps._geometry import CMap
 from qcmap.numeric.maps._local import LocalMaps, local_maps
 from qcmap.numeric.maps._runs import equal_layers
 from qcmap.numeric.maps._shaping import Shaping
@@ -108,7 +108,7 @@ class NetworkMaps(CMap):
         Keyed by node id: arrays of the broadcast shape, the k-th one the k-th derivative. Arguments and errors are
         those of `propagate` and, from order 1 on, of `dc`.
         """
-        order = derivative_order(order, 2, least=0)
+        order = integer(order, least=0, most=2)
         values = _arrays(c, q1, q2)
         shape = np.broadcast_shapes(*(value.shape for value in values if value is not None))
         states = Walk(self.architecture, self._maps, order=order)(*values)
@@ -189,7 +189,7 @@ class NetworkMaps(CMap):
         ArgumentError, NumericalError
             As `propagate`; also for another order, and where the derivative is infinite (see `LocalMaps.dc`).
         """
-        return self._jet(c, q1, q2, derivative_order(order, 2))
+        return self._jet(c, q1, q2, integer(order, least=1, most=2))
 
     def q_at(self, node: str, q: ArrayLike | None = None) -> Array:
         """The q value at a node, for input q > 0 of any shape."""

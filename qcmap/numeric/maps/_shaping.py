@@ -142,7 +142,7 @@ class Shaping:
         ArgumentError
             If the node is not an activation.
         """
-        if node in self.by_node:
+        if isinstance(node, str) and node in self.by_node:
             return self.by_node[node].transform
         op = self.architecture[node].op
         if not isinstance(op, Nonlinear):

@@ -12,9 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from qcmap.activations import Activation
 from qcmap.errors import ActivationError, ArgumentError, NumericalError
+from qcmap.numeric.maps._arguments import integer
 from qcmap.numeric.maps._quadrature import ORDER, gaussian_rule
 
 Array = NDArray[np.float64]
+
+_FINEST = 256
 
 
 @dataclass(frozen=True)
@@ -105,12 +108,13 @@ def conditions(transform: Transform, order: int = ORDER + 12) -> Conditions:
     ActivationError
         If phi jumps, so that C'(1) is infinite.
     ArgumentError
-        If the transform does not hold an `Activation`.
+        If it is not a transform of an `Activation`, or ``order`` no whole number from 9 to 256.
     """
-    if not isinstance(transform.activation, Activation):
+    if not (isinstance(transform, Transform) and isinstance(transform.activation, Activation)):
         raise ArgumentError(
-            "transform", f"its activation must be an Activation, not {transform.activation!r}", "use qcmap.activation"
+            "transform", f"it is a Transform of an Activation, not {transform!r}", "use qcmap.activation"
         )
+    order = integer(order, least=9, most=_FINEST)
     refuse_jumps(transform.activation)
     reach = moment_reach(transform, 1)
     fine, coarse = (_conditions(transform, n, reach) for n in (order, order - 8))

@@ -148,8 +148,10 @@ class Walk:
 
         These are below what a C map shows, and a table of it for each pair of q values takes milliseconds.
         """
+        if not (self.epsilons and q1.size and q2.size):
+            return q1, q2
         low, high = min(q1.min(), q2.min()), max(q1.max(), q2.max())
-        if not (self.epsilons and low < high <= low * (1 + _ALIKE)):
+        if not low < high <= low * (1 + _ALIKE):
             return q1, q2
         middle = np.asarray((low + high) / 2)
         return middle, middle

@@ -33,7 +33,7 @@ from qcmap.architecture import Affine, Architecture
 from qcmap.errors import ArchitectureError, ArgumentError
 from qcmap.numeric.maps._arguments import correlation, positive
 from qcmap.numeric.maps._integrals import Integrals
-from qcmap.numeric.maps._local import local_maps
+from qcmap.numeric.maps._local import fitting, local_maps
 from qcmap.numeric.maps._quadrature import ORDER
 from qcmap.numeric.maps._transform import Transform, refuse_jumps
 from qcmap.numeric.methods._affine_variances import with_variances
@@ -71,12 +71,12 @@ def edge_of_chaos_curve(
 def layer(act: Activation | str, transform: Transform | None) -> Transform:
     """The activation function of a layer as a transform; refuses one that jumps, or a transform of another function."""
     act = activation(act)
-    if transform is not None and transform.activation is not act:
+    if isinstance(transform, Transform) and transform.activation is not act:
         raise ArgumentError(
             "transform", f"it transforms {transform.activation.name}, not {act.name}", f"give one of {act.name}"
         )
     refuse_jumps(act)
-    return Transform(act) if transform is None else transform
+    return fitting(act, transform)
 
 
 def slopes_at_zero(transform: Transform) -> tuple[float, float]:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from itertools import pairwise
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from qcmap.activations import Activation
 from qcmap.errors import ArgumentError, Infeasible, NumericalError
+from qcmap.numeric.asymptotics._checked import is_number
 from qcmap.numeric.maps._transform import Transform
 from qcmap.numeric.methods._chaos import EdgeOfChaos, Stability, layer, slopes_at_zero, stability_of
 from qcmap.numeric.methods._chaos_curve import EdgeOfChaosCurve, curve, finite_part, rounding
@@ -87,8 +87,7 @@ def edge_of_chaos(
 
 def _checked(name: str, value: object) -> float:
     least = "positive" if name == "weight_variance" else "not negative"
-    good = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-    if not (good and float(value) >= 0 and (name == "bias_variance" or float(value) > 0)):  # pyright: ignore[reportArgumentType]
+    if not (is_number(value) and float(value) >= 0 and (name == "bias_variance" or float(value) > 0)):  # pyright: ignore[reportArgumentType]
         raise ArgumentError(
             name, f"a {name.replace('_', ' ')} is finite and {least}, not {value!r}", "give another one"
         )
@@ -98,8 +97,10 @@ def _checked(name: str, value: object) -> float:
 def _range(act: Activation, q_range: object) -> tuple[float, float]:
     if q_range is None:
         return 1e-10, 1e4 if act.oscillates else 1e6
-    ends = list(q_range) if isinstance(q_range, (tuple, list, np.ndarray)) else []
-    good = len(ends) == 2 and all(isinstance(end, Real) and not isinstance(end, bool) for end in ends)
+    if isinstance(q_range, np.ndarray):
+        q_range = q_range.tolist()
+    ends = list(q_range) if isinstance(q_range, (tuple, list)) else []
+    good = len(ends) == 2 and all(map(is_number, ends))
     if not (good and _EXTREMES[0] <= ends[0] < ends[1] <= _EXTREMES[1]):
         raise ArgumentError(
             "q_range", f"it is (low, high) with {_EXTREMES[0]:g} <= low < high <= {_EXTREMES[1]:g}, not {q_range!r}",
@@ -197,7 +198,7 @@ def zeros(function: Callable[[float], float], x: Array, values: Array) -> list[f
     for i, j in pairwise(stops):
         if j > i + 1:
             found.append(float(x[i + 1 if j == len(x) else (i + j) // 2]))
-        elif values[i] * values[j] < 0:
+        elif np.sign(values[i]) * np.sign(values[j]) < 0:
             found.append(float(find(function, x[i], x[j], xtol=1e-15, rtol=9e-16)))
     size = np.abs(values)
     same = (np.sign(values[:-2]) == np.sign(values[1:-1])) & (np.sign(values[1:-1]) == np.sign(values[2:]))

@@ -157,7 +157,7 @@ def selu_like(act: Activation | str = "elu", *, parameter: str | None = None) ->
         parameter = "alpha" if isinstance(act, str) and act == "elu" else "output_shift"
     act = activation(act)
     refuse_jumps(act)
-    if parameter != "output_shift":
+    if not (isinstance(parameter, str) and parameter == "output_shift"):
         return _result(_with_parameter(act, parameter), parameter)
     _, w, f, _ = _samples(Transform(act), ORDER)
     mean = 0.0 if act.parity == "odd" else float(np.sum(w * f))
@@ -171,7 +171,7 @@ def selu_like(act: Activation | str = "elu", *, parameter: str | None = None) ->
 
 def _with_parameter(act: Activation, parameter: str) -> Transform:
     """The transform without output shift whose activation has mean zero by its own parameter."""
-    if parameter not in act.parameters:
+    if not isinstance(parameter, str) or parameter not in act.parameters:
         known = ", ".join(act.parameters) or "no parameter of its own"
         raise ArgumentError(
             "parameter", f"{act.name} has {known}, not {parameter!r}", "use parameter='output_shift'"

@@ -12,9 +12,9 @@ from qcmap.errors import ArgumentError
 
 
 def whole_digits(digits: object) -> int:
-    """Raises `ArgumentError` unless it is a whole number of at least 1."""
-    if isinstance(digits, bool) or not isinstance(digits, int) or digits < 1:
-        raise ArgumentError("digits", f"it is a whole number of at least 1, not {digits!r}", "ask for 30")
+    """Raises `ArgumentError` unless it is a whole number from 1 to a million."""
+    if isinstance(digits, bool) or not isinstance(digits, int) or not 1 <= digits <= 1_000_000:
+        raise ArgumentError("digits", f"it is a whole number from 1 to a million, not {digits!r}", "ask for 30")
     return digits
 
 

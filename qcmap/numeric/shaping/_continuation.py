@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from qcmap.activations import Activation, activation
 from qcmap.errors import ActivationError, ArgumentError, NumericalError
+from qcmap.numeric.asymptotics._checked import is_number
 from qcmap.numeric.shaping._curve import Curve, Kind
 from qcmap.numeric.shaping._solutions import STANDARD_BOX, WIDE_BOX, Box, Problem, Root, newton, solutions_of
 from qcmap.numeric.shaping._systems import DKS, TAT, System
@@ -127,9 +128,9 @@ def prepared(act: Activation | str, method: Method, low: float, high: float) -> 
     if act.two_slopes is not None:
         raise ActivationError(act.name, "its constants have a closed form, one branch", "call dks or tat")
     for name, value in (("low", low), ("high", high)):
-        if not isinstance(value, Real):
-            raise ArgumentError(name, f"it must be a real number, not {value!r}", "give a number")
-    if not (math.isfinite(high) and system.offset <= low < high and high > system.offset + system.least):
+        if not is_number(value):
+            raise ArgumentError(name, f"it must be a finite real number, not {value!r}", "give a number")
+    if not (system.offset <= low < high and high > system.offset + system.least):
         raise ArgumentError(
             "low, high", f"a range above {system.offset:g} is needed, not [{low!r}, {high!r}]", "give low < high"
         )

@@ -6,12 +6,12 @@ import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from numbers import Real
 from typing import Literal, TypeAlias
 
 from qcmap.activations import Activation
 from qcmap.architecture import Architecture, Nonlinear
 from qcmap.errors import ArchitectureError, ArgumentError, Infeasible
+from qcmap.numeric.asymptotics._checked import is_number
 from qcmap.numeric.maps._shaping import Shaping, Solution
 from qcmap.numeric.maps._transform import Transform
 from qcmap.numeric.shaping._checked import accepted, activations_of, checked_activation
@@ -53,7 +53,7 @@ def solve(act: Activation, psi: float, q_slope: QSlope = 1.0) -> Solution:
         If a residual exceeds 1e-10.
     """
     checked_activation(act)
-    if not (isinstance(psi, Real) and math.isfinite(psi) and psi - 1 > _SMALLEST_EXCESS):
+    if not (is_number(psi) and psi - 1 > _SMALLEST_EXCESS):
         raise ArgumentError(
             "psi",
             f"C'(1) must be a finite number above 1 + {_SMALLEST_EXCESS:g}, but psi is {psi!r}",
@@ -75,8 +75,7 @@ def solve(act: Activation, psi: float, q_slope: QSlope = 1.0) -> Solution:
 
 
 def _check_slope(q_slope: QSlope) -> None:
-    number = isinstance(q_slope, Real) and not isinstance(q_slope, bool) and math.isfinite(q_slope)
-    if not (number or q_slope is None or q_slope == "minimise"):
+    if not (is_number(q_slope) or q_slope is None or (isinstance(q_slope, str) and q_slope == "minimise")):
         raise ArgumentError(
             "q_slope", f"it is the target of Q'(1), None or 'minimise', not {q_slope!r}", "give one of these"
         )
@@ -150,7 +149,7 @@ def dks(
         zeta = 1.5 if zeta is None else zeta
         psi = mu.inverse(zeta)
     else:
-        if not isinstance(psi, Real):
+        if not is_number(psi):
             raise ArgumentError("psi", f"it must be a number or a mapping, not {psi!r}", "give a number above 1")
         zeta = float(mu(psi))
     return Shaping(arch, "dks", {name: solve(act, psi, q_slope) for name, act in activations.items()}, psi, zeta)

@@ -233,7 +233,7 @@ def crossings(
         ((slice(None, -1), slice(None)), (slice(1, None), slice(None))),
     ):
         with np.errstate(invalid="ignore"):
-            crossed = table[first] * table[last] <= 0
+            crossed = np.sign(table[first]) * np.sign(table[last]) <= 0
         if not crossed.any():
             continue
         low, high = (np.stack([logs[side][crossed], patch.shift[side][crossed]]) for side in (first, last))

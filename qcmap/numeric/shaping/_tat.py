@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from numbers import Real
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from qcmap.activations import Activation
 from qcmap.architecture import Affine, Algebra, Architecture, LayerNorm, Node, Nonlinear, Scale
 from qcmap.architecture._ops import OPS
 from qcmap.errors import ArchitectureError, ArgumentError, Infeasible
+from qcmap.numeric.asymptotics._checked import is_number
 from qcmap.numeric.maps._local import local_maps
 from qcmap.numeric.maps._shaping import Shaping, Solution
 from qcmap.numeric.maps._transform import Transform
@@ -50,7 +50,7 @@ def solve_curvature(act: Activation, kappa: float) -> Solution:
         If a residual exceeds 1e-10.
     """
     checked_activation(act)
-    if not (isinstance(kappa, Real) and math.isfinite(kappa) and kappa >= _SMALLEST_CURVATURE):
+    if not (is_number(kappa) and kappa >= _SMALLEST_CURVATURE):
         raise ArgumentError(
             "kappa", f"C''(1) must be a finite number of at least {_SMALLEST_CURVATURE:g}, but it is {kappa!r}",
             "use a larger tau",
@@ -194,11 +194,11 @@ def _bounds(
         tau = _TAU
     if eta is None and leaky:
         eta = _ETA
-    if tau is not None and not (isinstance(tau, Real) and math.isfinite(tau) and tau > 0):
+    if tau is not None and not (is_number(tau) and tau > 0):
         raise ArgumentError("tau", f"it must be a finite number above 0, not {tau!r}", "give such a number")
-    if eta is not None and not (isinstance(eta, Real) and 0 < eta < 1):
+    if eta is not None and not (is_number(eta) and 0 < eta < 1):
         raise ArgumentError("eta", f"it must lie strictly between 0 and 1, not be {eta!r}", "give such a number")
-    return tau, eta
+    return None if tau is None else float(tau), None if eta is None else float(eta)
 
 
 def _without(arch: Architecture, leaky: Mapping[str, Activation]) -> Architecture:
