@@ -73,6 +73,12 @@ def hermite_values(transform: Transform, q: float, count: int, reach: float) -> 
     for n in range(count):
         values[n] = weighted @ here
         before, here = here, (x * here - math.sqrt(n) * before) / math.sqrt(n + 1)
+    parity = transform.activation.parity
+    if transform.input_shift == 0 and parity is not None:
+        # Half of the coefficients vanish, and integrals leave rounding: C(0) of an odd function is 0.
+        values[1 if parity == "even" else 0 :: 2] = 0.0
+        if parity == "odd":
+            values[0] = transform.output_scale * transform.output_shift
     return values
 
 
