@@ -1,23 +1,10 @@
-"""Checks of arguments that may be of any type: one number, a q value."""
+"""The check of a q value that may be of any type."""
 
 from __future__ import annotations
-
-import math
-from numbers import Real
 
 import numpy as np
 
 from qcmap.errors import ArgumentError
-
-
-def is_number(value: object) -> bool:
-    """Whether it is one real number that is finite as a float."""
-    if not isinstance(value, Real) or isinstance(value, bool | np.bool_):
-        return False
-    try:
-        return math.isfinite(float(value))
-    except OverflowError:
-        return False
 
 
 def one_q(q: object) -> float:

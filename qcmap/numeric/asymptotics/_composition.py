@@ -13,11 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from qcmap.errors import ArgumentError, NumericalError
 from qcmap.numeric.asymptotics._bounds import edge_envelope, geometric_envelope, negative_lower_bound
-from qcmap.numeric.asymptotics._checked import is_number
 from qcmap.numeric.asymptotics._edge import EdgeFlow, EdgeLaw
 from qcmap.numeric.asymptotics._fixed_points import QFixedPoints
 from qcmap.numeric.asymptotics._iterates import LATE, Iterates
-from qcmap.numeric.maps._arguments import correlation, integer, numbers
+from qcmap.numeric.maps._arguments import correlation, integer, is_number, numbers
 from qcmap.numeric.maps._bounds import Interval
 
 Array = NDArray[np.float64]

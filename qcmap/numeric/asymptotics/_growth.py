@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from qcmap.activations import Activation, activation
 from qcmap.architecture import Affine, Architecture, Output, Scale
 from qcmap.errors import ArchitectureError, ArgumentError, NumericalError
-from qcmap.numeric.asymptotics._checked import is_number, one_q
-from qcmap.numeric.maps._arguments import correlation, integer, numbers
+from qcmap.numeric.asymptotics._checked import one_q
+from qcmap.numeric.maps._arguments import correlation, integer, is_number, numbers
 from qcmap.numeric.maps._local import LocalMaps, local_maps
 from qcmap.numeric.maps._network import NetworkMaps, network_maps
 

@@ -10,8 +10,7 @@ import math
 from collections.abc import Callable
 
 from qcmap.errors import ArgumentError, Infeasible
-from qcmap.numeric.asymptotics._checked import is_number
-from qcmap.numeric.maps._arguments import integer
+from qcmap.numeric.maps._arguments import integer, is_number
 
 _MOST_DIGITS = 10_000
 

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qcmap.errors import ArgumentError, NumericalError
-from qcmap.numeric.asymptotics._checked import is_number
 from qcmap.numeric.kernels._kernel_matrix import EPS, bounded, broadcast, clipped, finite, symmetric
-from qcmap.numeric.maps._arguments import numbers
+from qcmap.numeric.maps._arguments import is_number, numbers
 
 Array = NDArray[np.float64]
 

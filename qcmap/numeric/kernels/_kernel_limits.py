@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qcmap.errors import ArgumentError
-from qcmap.numeric.asymptotics._checked import is_number
-from qcmap.numeric.maps._arguments import integer
+from qcmap.numeric.maps._arguments import integer, is_number
 
 Array = NDArray[np.float64]
 Case = Literal["collapsing", "edge", "exploding"]

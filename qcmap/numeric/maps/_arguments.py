@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from numbers import Integral
+from numbers import Integral, Real
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -38,6 +39,16 @@ def numbers(name: str, value: ArrayLike) -> Array:
         raise ArgumentError(
             name, f"it is made of real numbers, not {shown}", "give numbers, in rows of equal length"
         ) from None
+
+
+def is_number(value: object) -> bool:
+    """Whether it is one real number that is finite as a float."""
+    if not isinstance(value, Real) or isinstance(value, bool | np.bool_):
+        return False
+    try:
+        return math.isfinite(float(value))
+    except OverflowError:
+        return False
 
 
 def one(name: str, value: ArrayLike) -> float:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from qcmap.activations import Activation
 from qcmap.errors import ArgumentError, Infeasible, NumericalError
-from qcmap.numeric.asymptotics._checked import is_number
+from qcmap.numeric.maps._arguments import is_number
 from qcmap.numeric.maps._transform import Transform
 from qcmap.numeric.methods._chaos import EdgeOfChaos, Stability, layer, slopes_at_zero, stability_of
 from qcmap.numeric.methods._chaos_curve import EdgeOfChaosCurve, curve, finite_part, rounding

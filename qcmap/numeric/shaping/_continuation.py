@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from qcmap.activations import Activation, activation
 from qcmap.errors import ActivationError, ArgumentError, NumericalError
-from qcmap.numeric.asymptotics._checked import is_number
+from qcmap.numeric.maps._arguments import is_number
 from qcmap.numeric.shaping._curve import Curve, Kind
 from qcmap.numeric.shaping._solutions import STANDARD_BOX, WIDE_BOX, Box, Problem, Root, newton, solutions_of
 from qcmap.numeric.shaping._systems import DKS, TAT, System

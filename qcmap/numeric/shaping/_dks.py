@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 from qcmap.activations import Activation
 from qcmap.architecture import Architecture, Nonlinear
 from qcmap.errors import ArchitectureError, ArgumentError, Infeasible
-from qcmap.numeric.asymptotics._checked import is_number
+from qcmap.numeric.maps._arguments import is_number
 from qcmap.numeric.maps._shaping import Shaping, Solution
 from qcmap.numeric.maps._transform import Transform
 from qcmap.numeric.shaping._checked import accepted, activations_of, checked_activation

@@ -15,7 +15,7 @@ from qcmap.activations import Activation
 from qcmap.architecture import Affine, Algebra, Architecture, LayerNorm, Node, Nonlinear, Scale
 from qcmap.architecture._ops import OPS
 from qcmap.errors import ArchitectureError, ArgumentError, Infeasible
-from qcmap.numeric.asymptotics._checked import is_number
+from qcmap.numeric.maps._arguments import is_number
 from qcmap.numeric.maps._local import local_maps
 from qcmap.numeric.maps._shaping import Shaping, Solution
 from qcmap.numeric.maps._transform import Transform
