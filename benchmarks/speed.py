@@ -60,13 +60,11 @@ MODE = "compiled"
 _STEPS = "CPU seconds in pairs of runs vary by some percent on shared cores"
 _PEER = "public `dks` 0.1.2"
 _SOLVER = (
-    "other work ran beside. CPU medians of 60 calls (2026-11-29) are, in ms: DKS 1.9 softplus, 1.9 tanh, 2.3 "
-    "swish; TAT 2.6, 2.8, 4.2; a second run of these rows, with 40 calls each and more disturbed, had 1.95, 2.03, "
-    "2.9; 2.7, 4.7, 8.3 and peers half as fast again. In a DKS call for tanh, by the least of 150 runs of each "
-    "part, 1.7 ms in all: the network of 100 layers 0.33, its rules 0.29, maximal slope and inverse 0.14, the "
-    "solver 0.9, of which five evaluations of some 45 small numpy calls take 0.4, starts and steps 0.2, the check "
-    "by a finer rule 0.15. Swish has five starts where tanh has one; TAT of swish starts Newton's method at 26 "
-    "points for 6 solutions, and its peer needs little time itself"
+    "in a DKS call for tanh, by the least of 150 runs of each part (2026-11-29), 1.7 ms in all: the network of 100 "
+    "layers 0.33, its rules 0.29, maximal slope and inverse 0.14, the solver 0.9, of which five evaluations of some "
+    "45 small numpy calls take 0.4, starts and steps 0.2, the check by a finer rule 0.15. Swish has five starts where "
+    "tanh has one. TAT of swish starts Newton's method at 26 points for its 6 solutions, and merging starts might lose "
+    "one; its peer needs little time itself, and looks for one solution"
 )
 TABLE = (
     *(
@@ -213,7 +211,6 @@ def page(data: dict[str, Any], source: str) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in data["versions"].items())
     machine = data["machine"]
     load = " and ".join(map(str, data["load"]))
-    remark = f"\n\n{data['remark']}" if "remark" in data else ""
     return f"""# Benchmarks
 
 `make bench` runs these, each beside its peer in one process, writes the figures to `benchmarks/results/` and makes
@@ -221,7 +218,7 @@ this page from them (`benchmarks/speed.py`). `make bench-all` runs all benchmark
 `benchmarks/README.md`.
 
 {data["date"]}: {machine["processor"]}, {machine["cores"]} cores, {machine["system"]}; load {load} before and after; one
-thread. {versions}.{remark}
+thread. {versions}.
 
 Figures: `benchmarks/results/{source}`. Times are medians of wall-clock time; training steps are ratios of CPU time in
 pairs of runs. A ratio is the peer's time divided by ours, for training steps the shaped network's by the plain one's.
