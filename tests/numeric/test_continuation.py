@@ -171,7 +171,8 @@ def test_where_solutions_end():
     found = canonical_branch("sin", 1.5, 3.0, points=5)
     (jump,) = found.jumps
     assert (jump.reason, jump.above) == ("none above", None)
-    assert np.isnan(found.input_scale[-1])
+    assert found.input_scale.mask.tolist() == found.input_shift.mask.tolist() == [t > jump.target for t in found.target]
+    assert found.to_dict()["input_shift"][-1] is None
     assert jump.target == pytest.approx(follow("sin", 1.5, 3.0).high.target, abs=1e-7)
     (jump,) = canonical_branch("hardtanh", 1.2, 2.0, points=4).jumps
     assert (jump.reason, jump.below) == ("none below", None)

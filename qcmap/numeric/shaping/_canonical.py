@@ -17,6 +17,7 @@ from qcmap.numeric.shaping._solutions import WIDE_BOX, Box, Root
 from qcmap.numeric.shaping._systems import System
 
 Array = NDArray[np.float64]
+Masked = np.ma.MaskedArray[Any, np.dtype[np.float64]]
 Reason = Literal["fold", "edge", "nearer", "none below", "none above"]
 
 _ROOMY = Box(WIDE_BOX.low / 1.5, WIDE_BOX.high * 1.5, WIDE_BOX.shift + 0.5, WIDE_BOX.slant)
@@ -48,12 +49,12 @@ class Jump:
 
 @dataclass(frozen=True)
 class CanonicalBranch:
-    """The canonical solution at a grid of targets; NaN where there is none.
+    """The canonical solution at a grid of targets.
 
     Attributes
     ----------
     target, input_scale, input_shift
-        psi (or kappa), ascending, and the solutions.
+        psi (or kappa), ascending, and the solutions, masked where there is none.
     jumps
         Where the solution changes branch between the grid's points, in order; empty if it is one continuous branch.
     """
@@ -61,8 +62,8 @@ class CanonicalBranch:
     activation: Activation
     method: Method
     target: Array
-    input_scale: Array
-    input_shift: Array
+    input_scale: Masked
+    input_shift: Masked
     jumps: tuple[Jump, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -71,8 +72,8 @@ class CanonicalBranch:
             "activation": self.activation.name,
             "method": self.method,
             "target": self.target.tolist(),
-            "input_scale": [None if math.isnan(value) else value for value in self.input_scale.tolist()],
-            "input_shift": [None if math.isnan(value) else value for value in self.input_shift.tolist()],
+            "input_scale": self.input_scale.tolist(),
+            "input_shift": self.input_shift.tolist(),
             "jumps": [
                 {**jump.__dict__, "below": jump.below and list(jump.below), "above": jump.above and list(jump.above)}
                 for jump in self.jumps
@@ -121,9 +122,9 @@ def canonical_branch(
     jumps: list[Jump] = []
     for k in range(points - 1):
         jumps += finder.between(float(targets[k]), found[k], float(targets[k + 1]), found[k + 1])
-    nowhere = (math.nan, math.nan)
-    pairs = np.array([nowhere if one is None else (one[0].input_scale, one[0].input_shift) for one in found])
-    return CanonicalBranch(act, method, targets, pairs[:, 0], pairs[:, 1], tuple(jumps))
+    pairs = np.array([_pair(one) or (0.0, 0.0) for one in found])
+    scale, shift = (np.ma.array(values, mask=[one is None for one in found]) for values in pairs.T)
+    return CanonicalBranch(act, method, targets, scale, shift, tuple(jumps))
 
 
 _Found = tuple[Root, Box] | None
