@@ -117,7 +117,7 @@ def check_rate(where: str, rate: float) -> None:
     if rate <= 0:
         raise ArgumentError(where, f"it must be positive, not {rate!r}", "give e.g. 3e-3")
     if rate > torch.finfo(torch.float32).max:
-        raise ArgumentError(where, f"it must be a float32, not {rate!r}", "give e.g. 3e-3")
+        raise ArgumentError(where, f"it must be at most 3.4e38, the largest float32, not {rate!r}", "give e.g. 3e-3")
 
 
 def _check_numbers(options: Mapping[str, Any]) -> None:
