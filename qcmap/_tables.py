@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -31,11 +32,12 @@ class Cells(NamedTuple):
         return table
 
 
-class Tabled:
+class Tabled(ABC):
     """What shows itself as a table."""
 
+    @abstractmethod
     def _cells(self) -> Cells:
-        raise NotImplementedError
+        """The table."""
 
     def table(self) -> Table:
         """The rows as a rich table."""

@@ -90,6 +90,40 @@ def test_the_graph_zooms_and_its_nodes_are_reached_by_keys(show):
 
 
 VIEW = "document.querySelector('#canvas svg:not([hidden])').getAttribute('viewBox').split(' ').map(Number)"
+BOX = """(() => {
+    const {left, top, width, height} = document.getElementById('canvas').getBoundingClientRect();
+    return [left, top, width, height];
+})()"""
+NODES = "[...document.querySelectorAll('#canvas svg:not([hidden]) .node')]"
+SPOT = f"""(() => {{
+    const middle = (e) => {{
+        const {{left, top, width, height}} = e.getBoundingClientRect();
+        return [left + width / 2, top + height / 2];
+    }};
+    return middle({NODES}.find((e) => document.elementFromPoint(...middle(e))?.closest('.node') === e));
+}})()"""
+"""The middle of a node that nothing covers."""
+FILLS = f"[...new Set({NODES}.map((e) => getComputedStyle(e).fill))].join()"
+UNNAMED = """[...document.querySelectorAll('input, select, button')]
+    .filter((e) => !e.labels?.length && !e.ariaLabel && !e.textContent.trim()).length"""
+WORDS = r"""(() => {
+    const bright = (rgb) => rgb.match(/[\d.]+/g).slice(0, 3).map(Number).map((v) => v / 255)
+        .map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+        .reduce((sum, v, k) => sum + v * [0.2126, 0.7152, 0.0722][k], 0);
+    const clear = (e) => /rgba\(.*, 0\)|transparent/.test(getComputedStyle(e).backgroundColor);
+    const behind = (e) => {
+        while (e && clear(e)) e = e.parentElement;
+        return bright(getComputedStyle(e || document.documentElement).backgroundColor);
+    };
+    const contrast = (e) => {
+        const [low, high] = [bright(getComputedStyle(e).color), behind(e)].sort((a, b) => a - b);
+        return [(high + 0.05) / (low + 0.05), e.tagName, e.textContent.slice(0, 40)];
+    };
+    const seen = [...document.querySelectorAll('h1, h2, p, td, th, summary, button, label, a')]
+        .filter((e) => e.textContent.trim() && e.checkVisibility());
+    return [behind(document.body), seen.map(contrast)];
+})()"""
+"""How bright the page is, and for each element with words its contrast, tag and text."""
 CONTROL = 2  # a modifier of the protocol
 
 
@@ -99,8 +133,7 @@ def canvas(show):
     browser = show(report_of_residual())
     browser.evaluate("document.getElementById('canvas').scrollIntoView({block: 'center'})")
     browser.evaluate("document.getElementById('zoom-in').click()")
-    box = "(({left, top, width, height}) => [left, top, width, height])(document.getElementById('canvas').getBoundingClientRect())"  # fmt: skip  # noqa: E501
-    left, top, width, height = browser.evaluate(box)
+    left, top, width, height = browser.evaluate(BOX)
     return browser, (left + width / 2, top + height / 2), (width, height)
 
 
@@ -135,8 +168,7 @@ def test_a_pointer_pans_and_a_click_does_not(canvas):
     browser.mouse("Moved", x, y)  # nothing is held
     assert browser.evaluate(VIEW) == after
     assert browser.evaluate("document.getElementById('canvas').classList.contains('dragging')") is False
-    spot = "(({left, top, width, height}) => [left + width / 2, top + height / 2])([...document.querySelectorAll('#canvas svg:not([hidden]) .node')].find((e) => document.elementFromPoint(e.getBoundingClientRect().left + e.getBoundingClientRect().width / 2, e.getBoundingClientRect().top + e.getBoundingClientRect().height / 2)?.closest('.node') === e).getBoundingClientRect())"  # fmt: skip  # noqa: E501
-    x, y = browser.evaluate(spot)
+    x, y = browser.evaluate(SPOT)
     browser.mouse("Pressed", x, y, button="left", buttons=1, clickCount=1)
     browser.mouse("Released", x, y, button="left", clickCount=1)
     assert browser.evaluate(VIEW) == after
@@ -155,26 +187,15 @@ def test_two_fingers_zoom(canvas):
 def test_dark_pages_are_dark_and_words_stand_out(show):
     """Contrast of at least 4.5 to 1, as WCAG 2 asks, between the words of the page and what is behind them."""
     browser = show(report_of_broken(), dark=True)
-    words = """(() => {
-        const bright = (rgb) => rgb.match(/[\\d.]+/g).slice(0, 3).map(Number).map((v) => v / 255)
-            .map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
-            .reduce((sum, v, k) => sum + v * [0.2126, 0.7152, 0.0722][k], 0);
-        const behind = (e) => { while (e && /rgba\\(.*, 0\\)|transparent/.test(getComputedStyle(e).backgroundColor)) e = e.parentElement;
-            return bright(getComputedStyle(e || document.documentElement).backgroundColor); };
-        const seen = [...document.querySelectorAll('h1, h2, p, td, th, summary, button, label, a')].filter((e) => e.textContent.trim() && e.checkVisibility());
-        return [behind(document.body), seen.map((e) => { const [low, high] = [bright(getComputedStyle(e).color), behind(e)].sort((a, b) => a - b);
-            return [(high + 0.05) / (low + 0.05), e.tagName, e.textContent.slice(0, 40)]; })];
-    })()"""  # noqa: E501
-    dark, found = browser.evaluate(words)
+    dark, found = browser.evaluate(WORDS)
     assert dark < 0.05
     assert len(found) > 50
     assert min(found)[0] >= 4.5, min(found)
-    boxes = "[...new Set([...document.querySelectorAll('#canvas svg:not([hidden]) .node')].map((e) => getComputedStyle(e).fill))].join()"  # fmt: skip  # noqa: E501
-    drawn = browser.evaluate(boxes)
+    drawn = browser.evaluate(FILLS)
     browser.open(browser.page, dark=False)
-    assert browser.evaluate(words)[0] > 0.9
-    assert min(browser.evaluate(words)[1])[0] >= 4.5
-    assert browser.evaluate(boxes) != drawn
+    assert browser.evaluate(WORDS)[0] > 0.9
+    assert min(browser.evaluate(WORDS)[1])[0] >= 4.5
+    assert browser.evaluate(FILLS) != drawn
 
 
 @pytest.mark.parametrize("width", [1400, 400])
@@ -182,8 +203,7 @@ def test_dark_pages_are_dark_and_words_stand_out(show):
 def test_no_page_is_wider_than_its_screen(show, make, width):
     browser = show(make(), width=width)
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
-    unnamed = "[...document.querySelectorAll('input, select, button')].filter((e) => !e.labels?.length && !e.ariaLabel && !e.textContent.trim()).length"  # fmt: skip  # noqa: E501
-    assert browser.evaluate(unnamed) == 0
+    assert browser.evaluate(UNNAMED) == 0
 
 
 def test_a_thousand_nodes_are_a_page_below_2_mb(show):
